@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
+
 from espalier.engines import local
 from espalier.errors import InputError, ResourceError, ScanError
-from espalier.outputs import key_of, read_json, write_json
+from espalier.outputs import key_of, read_json, write_csv, write_json
 
 Rows = list[dict[str, Any]]
 Work = Callable[[Path, str, Mapping[str, Any]], Rows]
 GIVE_UP_AFTER: Final = 25
+SET_ASIDE_COLUMNS: Final = ("source", "scan", "reason", "found", "expected", "do", "stage")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +35,26 @@ class Outcome:
     set_aside: Rows
     done: int
     fresh: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """What a verb tells at its end: how many are done and set aside, a sentence, and the files it wrote."""
+
+    verb: str
+    done: int
+    set_aside: int = 0
+    words: str = ""
+    wrote: tuple[Path, ...] = ()
+
+
+def write_set_aside(folder: Path, stage: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Put the rows of one stage into `set_aside.csv`, in place of those it left there before."""
+    path = folder / "set_aside.csv"
+    kept: list[dict[str, Any]] = []
+    if path.is_file():
+        kept = [row for row in pl.read_csv(path, infer_schema=False).to_dicts() if row["stage"] != stage]
+    write_csv(path, [*kept, *({**row, "stage": stage} for row in rows)], SET_ASIDE_COLUMNS, private=True)
 
 
 def run_stage(
