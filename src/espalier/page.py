@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 STYLE: Final = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1c2321;--quiet:#5b6663;--line:#d8dedb;--tint:#f3f6f4;--leaf:#2c6e49}
-@media(prefers-color-scheme:dark){:root{--paper:#141817;--ink:#e6ebe8;--quiet:#9aa6a1;--line:#333b38;--tint:#1c2220;--leaf:#7fc79b}}
+@media(prefers-color-scheme:dark){:root{
+--paper:#141817;--ink:#e6ebe8;--quiet:#9aa6a1;
+--line:#333b38;--tint:#1c2220;--leaf:#7fc79b}}
 *{box-sizing:border-box}body{margin:0 auto;max-width:62rem;padding:1.5rem 1rem 4rem;background:var(--paper);color:var(--ink);
 font:16px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif}h1{font-size:1.7rem;line-height:1.25;margin:.2rem 0 .6rem}
 h2{font-size:1.2rem;margin:2.4rem 0 .6rem;border-top:1px solid var(--line);padding-top:1.2rem}
@@ -23,7 +25,8 @@ table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.92re
 text-align:left;border-bottom:1px solid var(--line);vertical-align:top}td.number,th.number{text-align:right}
 figure{margin:1rem 0}figure svg,figure img{max-width:100%;height:auto;background:#fff;border-radius:6px}
 .answer{background:var(--tint);border-left:4px solid var(--leaf);padding:.8rem 1rem;border-radius:4px;font-size:1.08rem}
-.row{display:flex;flex-wrap:wrap;gap:1rem}.row figure{margin:0;flex:1 1 14rem}pre{background:var(--tint);padding:.8rem;overflow-x:auto}
+.row{display:flex;flex-wrap:wrap;gap:1rem}.row figure{margin:0;
+flex:1 1 14rem}pre{background:var(--tint);padding:.8rem;overflow-x:auto}
 @media print{body{max-width:none}h2{break-after:avoid}figure,table{break-inside:avoid}}
 """
 

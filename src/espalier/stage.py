@@ -16,8 +16,9 @@ from typing import Any, Final
 
 import polars as pl
 
+from espalier import errors
 from espalier.engines import local
-from espalier.errors import InputError, ResourceError, ScanError
+from espalier.errors import EspalierError, InputError, ScanError
 from espalier.outputs import key_of, read_json, write_csv, write_json
 
 Rows = list[dict[str, Any]]
@@ -143,10 +144,8 @@ def _work_beside(
                 one.id,
                 _aside(ScanError(one.id, code="worker_died", found=f"the worker was {one.death}, twice", do=do), one.id),
             )
-        elif "stop" in one.answer:
-            raise ResourceError(
-                f"stage at scan {one.id}", found=one.answer["stop"], do="Mend it, then run the same command again."
-            )
+        elif "error" in one.answer:
+            raise raised_elsewhere(one.answer["error"])
         else:
             yield one.id, one.answer
 
@@ -201,6 +200,7 @@ def progress(what: str, *, total: int, done: int = 0) -> Iterator[Callable[[int]
 
 def main(arguments: Sequence[str]) -> None:
     """Serve one stage's work over standard input and output; started by `engines`, not by people."""
+    local.die_with_parent()
     name, folder, options = arguments
     module, function = name.split(":")
     work: Work = getattr(importlib.import_module(module), function)
@@ -211,10 +211,20 @@ def main(arguments: Sequence[str]) -> None:
         scan = line.strip()
         try:
             answer = _answer(work, Path(folder), scan, settings)
-        except Exception as error:  # noqa: BLE001 - reported to the parent, which stops the run
+        except EspalierError as error:
+            answer = {"error": [type(error).__name__, error.source, error.found, error.expected, error.do]}
+        except Exception as error:  # noqa: BLE001 - told to the parent, which stops the run
             traceback.print_exc()
-            answer = {"stop": f"{type(error).__name__}: {error}"}
+            found = f"{type(error).__name__} at {scan}"
+            answer = {"error": ["EspalierError", "a worker", found, "", "Run again with --debug and report it."]}
         print(json.dumps(answer), file=answers, flush=True)
+
+
+def raised_elsewhere(parts: Sequence[str]) -> EspalierError:
+    """Return the error that a worker process met, as the class it was there."""
+    name, source, found, expected, do = parts
+    kind: type[EspalierError] = getattr(errors, name)
+    return kind(source, found=found, expected=expected, do=do)
 
 
 if __name__ == "__main__":

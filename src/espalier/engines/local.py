@@ -1,4 +1,4 @@
-"""This machine: a few worker processes that take ids on their standard input and answer with one JSON line each.
+"""Here: a few worker processes that take ids on their standard input and answer with one JSON line each.
 
 A worker that is killed costs one id, which is tried once more alone. Nothing here knows what a stage does.
 """
@@ -10,12 +10,21 @@ import signal
 import subprocess
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Queue
 from threading import Thread
 from typing import Any, Final
 
-TRIES: Final = 2
+THREAD_SETTINGS: Final = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+    "POLARS_MAX_THREADS",
+    "BLOSC_NTHREADS",
+)
+
+Worker = subprocess.Popen[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +34,18 @@ class Finished:
     id: str
     answer: dict[str, Any] | None
     death: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Crew:
+    """What the threads share, one thread for each worker process."""
+
+    command: tuple[str, ...]
+    threads: int
+    waiting: deque[str]
+    again: deque[str] = field(default_factory=deque)
+    workers: list[Worker] = field(default_factory=list)
+    finished: "Queue[Finished | None]" = field(default_factory=Queue)
 
 
 def run(command: Sequence[str], ids: Sequence[str], *, workers: int, threads: int = 1) -> Iterator[Finished]:
@@ -41,72 +62,64 @@ def run(command: Sequence[str], ids: Sequence[str], *, workers: int, threads: in
     threads
         Value of `OMP_NUM_THREADS` and its like in each worker, so that workers do not fight for cores.
     """
-    waiting = deque((id_, 1) for id_ in ids)
-    finished: Queue[Finished | None] = Queue()
-    again: deque[str] = deque()
-    crew = [
-        Thread(target=_serve, args=(command, waiting, again, finished, threads), daemon=True)
-        for _ in range(max(1, min(workers, len(waiting))))
-    ]
-    for thread in crew:
+    crew = _Crew(command=tuple(command), threads=threads, waiting=deque(ids))
+    size = max(1, min(workers, len(ids)))
+    try:
+        yield from _drained(crew, size)
+        while crew.again:
+            crew.waiting.append(crew.again.popleft())
+            yield from _drained(crew, 1, last_try=True)
+    finally:
+        crew.waiting.clear()
+        for worker in crew.workers:
+            worker.kill()
+            _close(worker)
+
+
+def _drained(crew: _Crew, size: int, *, last_try: bool = False) -> Iterator[Finished]:
+    threads = [Thread(target=_serve, args=(crew, last_try), daemon=True) for _ in range(size)]
+    for thread in threads:
         thread.start()
-    running = len(crew)
+    running = len(threads)
     while running:
-        one = finished.get()
+        one = crew.finished.get()
         if one is None:
             running -= 1
         else:
             yield one
-    for id_ in again:
-        yield _alone(command, id_, threads)
 
 
-def _serve(
-    command: Sequence[str], waiting: deque[tuple[str, int]], again: deque[str], finished: "Queue[Finished | None]", threads: int
-) -> None:
-    worker = None
+def _serve(crew: _Crew, last_try: bool) -> None:
+    worker: Worker | None = None
     try:
-        while True:
+        while crew.waiting:
             try:
-                id_, _ = waiting.popleft()
+                id_ = crew.waiting.popleft()
             except IndexError:
                 return
-            if worker is None or worker.poll() is not None:
-                worker = _start(command, threads)
+            if worker is None:
+                worker = _start(crew)
             one = _ask(worker, id_)
             if one.answer is None:
-                again.append(id_)
                 worker = None
+            if one.answer is None and not last_try:
+                crew.again.append(id_)
             else:
-                finished.put(one)
+                crew.finished.put(one)
     finally:
         if worker is not None:
             _end(worker)
-        finished.put(None)
+        crew.finished.put(None)
 
 
-def _alone(command: Sequence[str], id_: str, threads: int) -> Finished:
-    worker = _start(command, threads)
-    try:
-        return _ask(worker, id_)
-    finally:
-        _end(worker)
+def _start(crew: _Crew) -> Worker:
+    environment = os.environ | dict.fromkeys(THREAD_SETTINGS, str(crew.threads))
+    worker = subprocess.Popen(crew.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    crew.workers.append(worker)
+    return worker
 
 
-def _start(command: Sequence[str], threads: int) -> "subprocess.Popen[str]":
-    names = (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-        "POLARS_MAX_THREADS",
-        "BLOSC_NTHREADS",
-    )
-    environment = os.environ | dict.fromkeys(names, str(threads))
-    return subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-
-
-def _ask(worker: "subprocess.Popen[str]", id_: str) -> Finished:
+def _ask(worker: Worker, id_: str) -> Finished:
     assert worker.stdin is not None
     assert worker.stdout is not None
     try:
@@ -115,19 +128,34 @@ def _ask(worker: "subprocess.Popen[str]", id_: str) -> Finished:
         line = worker.stdout.readline()
     except (BrokenPipeError, ValueError):
         line = ""
-    if line.strip():
+    if line.endswith("\n"):
         return Finished(id_, json.loads(line))
     code = worker.wait()
     death = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     return Finished(id_, None, death)
 
 
-def _end(worker: "subprocess.Popen[str]") -> None:
-    """Close the worker's input, which is its sign to leave; it also leaves by itself when this process dies."""
+def _end(worker: Worker) -> None:
+    """Close the worker's input, which is its sign to leave, and wait for it."""
+    assert worker.stdin is not None
     with contextlib.suppress(OSError):
-        if worker.stdin is not None:
-            worker.stdin.close()
+        worker.stdin.close()
     with contextlib.suppress(subprocess.TimeoutExpired):
         worker.wait(timeout=10)
-        return
-    worker.kill()
+
+
+def _close(worker: Worker) -> None:
+    for stream in (worker.stdin, worker.stdout):
+        with contextlib.suppress(OSError):
+            assert stream is not None
+            stream.close()
+    worker.wait()
+
+
+def die_with_parent() -> None:
+    """Let the kernel kill this worker when the process that started it dies, so that no orphan goes on writing."""
+    with contextlib.suppress(OSError, AttributeError):
+        import ctypes
+
+        set_death_signal = 1
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)

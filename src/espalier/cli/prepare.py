@@ -1,0 +1,12 @@
+"""`espalier prepare STUDY`."""
+
+from espalier.cli.speak import Told, told
+from espalier.cli.study_file import WORKERS, Changes, StudyPath, Workers
+from espalier.pipeline import stages
+from espalier.study import read_study
+
+
+def prepare(study: StudyPath, *, changes: Changes = (), workers: Workers = WORKERS) -> Told:
+    """Resample scans and masks once into the store that training reads."""
+    read = read_study(study, changes=changes)
+    return told(stages.prepare(read, workers=workers), next_command=f"espalier train {study}")

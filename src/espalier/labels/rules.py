@@ -1,0 +1,168 @@
+"""The rule engine: phrases in sentences, what they mean, and what the report says in the end."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from espalier.labels.lexicon import Lexicon, Rules
+from espalier.labels.scopes import Scopes, triggers
+from espalier.labels.text import SILENT_SECTIONS, Sentence, plain, sentences
+
+RANK: Final[Mapping[str, int]] = {"present": 3, "uncertain": 2, "absent": 1, "not_mentioned": 0}
+_MEMORY: Final = 200_000
+_WORD: Final = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """One place that speaks of a finding: the words `report[start:end]` in the sentence `report[slice(*sentence)]`."""
+
+    finding: str
+    state: str
+    section: str
+    sentence: tuple[int, int]
+    start: int
+    end: int
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A mention inside one plain sentence."""
+
+    finding: str
+    state: str
+    span: tuple[int, int]
+    rule: str
+
+
+class RuleReader:
+    """Reads reports with one lexicon; sentences it has met before cost nothing.
+
+    Parameters
+    ----------
+    lexicon
+        The findings and their words.
+    """
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self.lexicon = lexicon
+        self.findings = lexicon.findings
+        self.key = lexicon.key
+        self._triggers = triggers(lexicon.source.language)
+        self._memory: dict[str, tuple[_Found, ...]] = {}
+        self._words: dict[str, frozenset[int]] = {}
+        self._phrases = [
+            (rules, phrase, kind)
+            for rules in lexicon.rules
+            for kind in ("phrases", "normal")
+            for phrase in getattr(rules, kind)
+        ]
+        self._roots: dict[str, set[int]] = {}
+        for number, (_, phrase, _) in enumerate(self._phrases):
+            for root in phrase.roots:
+                self._roots.setdefault(root, set()).add(number)
+
+    def read(self, report: str) -> tuple[dict[str, str], list[Mention]]:
+        """Return the state of each finding, and the mentions that they rest on."""
+        found = self.mentions(report)
+        return states(found, self.findings), found
+
+    def mentions(self, report: str) -> list[Mention]:
+        """Return every mention of a finding in a report, in order."""
+        text = plain(report)
+        out: list[Mention] = []
+        for sentence in sentences(report):
+            if sentence.section not in SILENT_SECTIONS:
+                out.extend(self._in_sentence(text, sentence))
+        return out
+
+    def _in_sentence(self, text: str, sentence: Sentence) -> Iterable[Mention]:
+        for found in self._read(sentence.led(text)):
+            place = sentence.located(found.span)
+            if place:
+                whole = (min(sentence.start, place[0]), sentence.end)
+                yield Mention(found.finding, found.state, sentence.section, whole, *place, found.rule)
+
+    def _read(self, text: str) -> tuple[_Found, ...]:
+        known = self._memory.get(text)
+        if known is None:
+            if len(self._memory) >= _MEMORY:
+                self._memory.clear()
+            known = self._memory[text] = tuple(self._findings(text))
+        return known
+
+    def _findings(self, text: str) -> Iterable[_Found]:
+        spans: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
+        rules_of: dict[str, Rules] = {}
+        for number in self._likely(text):
+            rules, phrase, kind = self._phrases[number]
+            found = phrase.spans(text)
+            if found:
+                rules_of[rules.finding] = rules
+                spans.setdefault((rules.finding, kind), []).extend((*span, phrase.words) for span in found)
+        if not spans:
+            return
+        scopes = Scopes(text, self._triggers)
+        for (finding, kind), own in spans.items():
+            judge = _judge if kind == "phrases" else _judge_normal
+            yield from judge(rules_of[finding], scopes, _longest(own))
+
+    def _likely(self, text: str) -> list[int]:
+        """Return the numbers of the phrases whose rarest word begins a word of the text, in order."""
+        found: set[int] = set()
+        for word in _WORD.findall(text):
+            own = self._words.get(word)
+            if own is None:
+                prefixes = (word[:length] for length in range(1, len(word) + 1))
+                own = self._words[word] = frozenset().union(*(self._roots.get(prefix, ()) for prefix in prefixes))
+            found |= own
+        return sorted(found)
+
+
+def _judge(rules: Rules, scopes: Scopes, spans: list[tuple[int, int, str]]) -> Iterable[_Found]:
+    for start, end, words in spans:
+        if not _belongs(rules, scopes, (start, end)):
+            continue
+        meaning = scopes.meaning((start, end))
+        if meaning != "history":
+            yield _Found(rules.finding, meaning, (start, end), f"{rules.finding}: {words}")
+
+
+def _judge_normal(rules: Rules, scopes: Scopes, spans: list[tuple[int, int, str]]) -> Iterable[_Found]:
+    for start, end, words in spans:
+        if scopes.meaning((start, end)) == "present":
+            yield _Found(rules.finding, "absent", (start, end), f"{rules.finding}: {words}")
+
+
+def _belongs(rules: Rules, scopes: Scopes, span: tuple[int, int]) -> bool:
+    """Say whether the words around a match allow it: nothing that rules it out, and what it needs."""
+    start, end = scopes.clause(span)
+    if (
+        rules.none
+        and rules.none.search(scopes.text, start, end)
+        and not (rules.unless and rules.unless.search(scopes.text, start, end))
+    ):
+        return False
+    return rules.only is None or rules.only.search(scopes.text, start, end) is not None
+
+
+def _longest(found: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+    """Return matches in order; of two that overlap the longer one."""
+    if len(found) < 2:
+        return found
+    out: list[tuple[int, int, str]] = []
+    for start, end, words in sorted(found, key=lambda f: (f[0] - f[1], f[0], f[2])):
+        if all(end <= a or b <= start for a, b, _ in out):
+            out.append((start, end, words))
+    return sorted(out)
+
+
+def states(mentions: Iterable[Mention], findings: Iterable[str]) -> dict[str, str]:
+    """Return the state of each finding in a report: present over uncertain over absent over not mentioned."""
+    out = dict.fromkeys(findings, "not_mentioned")
+    for mention in mentions:
+        if RANK[mention.state] > RANK[out[mention.finding]]:
+            out[mention.finding] = mention.state
+    return out

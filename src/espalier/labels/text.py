@@ -1,0 +1,206 @@
+"""A report's sections, headings and sentences, with offsets that always point into the text as it came."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+SILENT_SECTIONS: Final = frozenset({"indication", "technique", "comparison", "history", "recommendation", "signature"})
+_SECTIONS: Final = {
+    "findings": r"(?:imaging )?findings?(?: and comments)?|report|description|results?|observations?|body of report|"
+    r"ct findings",
+    "impression": r"(?:final )?(?:impressions?|conclusions?|opinion|summary|diagnosis|assessment|interpretation)|result",
+    "indication": r"(?:clinical )?(?:indications?(?: for (?:exam|study))?|information|question|details|data|background|context|"
+    r"diagnosis|reason for (?:exam(?:ination)?|study|referral))|reason for (?:exam(?:ination)?|study|"
+    r"referral)|referral|request",
+    "history": r"(?:clinical |past |medical |patient )*history|anamnesis|prior (?:operations|surgery)",
+    "technique": r"(?:scan(?:ning)? |examination |imaging )?(?:techniques?|protocol|procedure|method)|exam(?:ination)?|"
+    r"contrast(?: medium| agent)?|dose|radiation dose|type of (?:exam(?:ination)?|study)|study",
+    "comparison": r"comparisons?(?: studies| exams?)?|prior (?:studies|exams?|imaging)|previous (?:studies|exams?|imaging)",
+    "recommendation": r"recommendations?|advice",
+    "signature": r"(?:electronically )?signed(?: by)?|dictated(?: by)?|radiologist|reported by",
+}
+_SECTION: Final = re.compile("|".join(f"(?P<{name}>(?:{words}))" for name, words in _SECTIONS.items()), re.IGNORECASE)
+_ANATOMY: Final = re.compile(
+    r"\b(?:lungs?|pulmonary|pleurae?l?|airways?|trachea|bronchi|bronchial|heart|cardiac|cardiovascular|"
+    r"pericardi\w+|mediastin\w+|hil\w+|"
+    r"lymph|nodes?|aorta|aortic|vessels?|vascular|vasculature|arter\w+|coronary|oesophag\w+|esophag\w+|"
+    r"diaphragm\w*|chest|thora\w+|neck|"
+    r"thyroid|breasts?|axilla\w*|bones?|osseous|skelet\w+|musculoskeletal|spine|vertebra\w*|ribs?|"
+    r"soft tissues?|abdom\w+|liver|hepat\w+|"
+    r"hepatobiliary|bil\w+|gall ?bladder|spleen|splenic|pancrea\w+|adrenals?|kidneys?|renal|"
+    r"genitourinary|urinary|bladder|pelvi\w+|"
+    r"bowels?|gastrointestinal|gi tract|stomach|duoden\w+|colon|mesenter\w+|omentum|periton\w+|"
+    r"retroperiton\w+|parenchyma|lobes?|"
+    r"devices|lines|tubes|catheters?|hardware|effusions?|emphysema|nodules?|consolidations?|atelectas[ie]s|bronchiectasis|"
+    r"cardiomegaly|hernia|extravasation|pneumoperitoneum|lymphadenopathy|opacit\w+|free (?:air|fluid)|"
+    r"organs?|uterus|prostate)\b",
+    re.IGNORECASE,
+)
+_HEADING: Final = re.compile(r"(?P<name>[A-Za-z][A-Za-z /&,()'-]{1,48}?)[ \t]*(?:[:=]|(?<=[A-Z]{3}) -(?= ))(?!\d)[ \t]*")
+_VERB: Final = re.compile(
+    r"\b(?:is|are|was|were|be|been|has|have|seen|observed|detected|noted|include|includes|as far|within|"
+    r"following|evaluation)\b",
+    re.IGNORECASE,
+)
+_BULLET: Final = re.compile(r"[ \t]*(?:[•●▪◦·*>\-–—]+|\(?\d{1,2}[.)](?!\d)|\(?[a-h]\))[ \t]+")
+_END: Final = re.compile(
+    r"""(?<=[\w)\]%"'])[.!?]["')\]”]*(?:\s+(?=["'(\[•*\-–“]*\s*[A-Z0-9•])|(?=[A-Z][a-z])|\s*$)"""
+    r"""|\s*[•●▪◦]\s*"""
+    r"""|(?:(?<=[\s.;:,)])|^)["“”]+\s*(?=[A-Z0-9])|["“”]\s*$|["“”]\s*["“”]\s*"""
+)
+_ABBREVIATION: Final = re.compile(
+    r"(?:\b(?:dr|mr|mrs|ms|prof|vs|approx|ca|fig|cf|resp|e\.g|i\.e|st|seg)|^\s*\(?\d{1,2})$", re.IGNORECASE
+)
+_SAME_LENGTH: Final = str.maketrans(
+    {
+        "\n": " ",
+        "\r": " ",
+        "\t": " ",
+        "\xa0": " ",
+        "\u2009": " ",
+        "\u202f": " ",
+        "\u2018": "'",
+        "\u2019": "'",
+        "\u201c": '"',
+        "\u201d": '"',
+    }
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A stretch of a report: `report[start:end]`, under a section and perhaps a heading such as "Liver".
+
+    `heading_start` is where the heading stands in the report; `opens` says that this is the first sentence below it.
+    """
+
+    section: str
+    heading: str
+    heading_start: int
+    opens: bool
+    start: int
+    end: int
+
+    def led(self, text: str) -> str:
+        """Return the sentence as "heading: sentence", or alone where there is no heading, of the plain `text`."""
+        own = text[self.start : self.end]
+        return f"{plain(self.heading)}: {own}" if self.heading else own
+
+    def located(self, span: tuple[int, int]) -> tuple[int, int] | None:
+        """Return where a span of `led` stands in the report; None inside a heading that an earlier sentence opened."""
+        lead = len(self.heading) + 2 if self.heading else 0
+        start, end = span
+        if start >= lead:
+            return self.start + start - lead, self.start + end - lead
+        if self.opens:
+            return self.heading_start + start, self.heading_start + end if end <= lead else self.start + end - lead
+        return (self.start, self.start + end - lead) if end > lead else None
+
+
+def plain(text: str) -> str:
+    """Return `text` in lower case with plain spaces, quotes and hyphens, character for character as long as it was."""
+    text = text.translate(_SAME_LENGTH)
+    lower = text.lower()
+    return lower if len(lower) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+
+
+def sentences(report: str) -> list[Sentence]:
+    """Split a report into its sentences, in order.
+
+    Wrapped lines are joined, bullets, stray quotes and enumerators end sentences, and "Liver: normal." opens a heading.
+    """
+    out: list[Sentence] = []
+    section, heading, heading_start, opens = "findings", "", -1, False
+    holds = False  # a heading that stood alone on its line holds until the next blank line
+    for start, end, after_gap in _blocks(report):
+        if after_gap or not holds:
+            heading, heading_start, holds = "", -1, False
+        for part_start, part_end in _pieces(report, start, end):
+            body = part_start
+            while (found := _heading_at(report, body, part_end)) is not None:
+                name, name_start, body = found
+                kind = _section_of(name)
+                section = kind or section
+                heading, heading_start, opens = ("", -1, False) if kind else (name, name_start, True)
+                holds = not kind and body >= part_end
+            if body < part_end and any(c.isalnum() for c in report[body:part_end]):
+                out.append(Sentence(section, heading, heading_start, opens, body, part_end))
+                opens = False
+    return out
+
+
+def _section_of(name: str) -> str:
+    match = _SECTION.fullmatch(name.strip())
+    return match.lastgroup or "" if match else ""
+
+
+def _heading_at(report: str, start: int, end: int) -> tuple[str, int, int] | None:
+    """Return the heading at `start`, where it stands and where its text begins, or None."""
+    match = _HEADING.match(report, start, end)
+    if match:
+        name = match["name"]
+        if _section_of(name) or (len(name.split()) <= 7 and _ANATOMY.search(name) and not _VERB.search(name)):
+            return name, start, match.end()
+    elif end - start < 48 and _section_of(report[start:end].strip(" .-")):
+        return report[start:end].strip(" .-"), start, end
+    return None
+
+
+def _blocks(report: str) -> Iterator[tuple[int, int, bool]]:
+    """Yield (start, end, whether a blank line came before) of paragraphs; a hard-wrapped paragraph is one block."""
+    lines = [(m.start(), m.end()) for m in re.finditer(r"[^\r\n]+", report)]
+    if not lines:
+        return
+    longest = max(end - start for start, end in lines)
+    block_start, block_end, gap = lines[0][0], lines[0][1], False
+    for (_, before_end), (start, end) in pairwise(lines):
+        blank = report.count("\n", before_end, start) > 1 or not report[start:end].strip()
+        if blank or not _goes_on(report, block_start, block_end, (start, end), longest):
+            yield block_start, block_end, gap
+            block_start, gap = start, blank
+        block_end = end
+    yield block_start, block_end, gap
+
+
+def _goes_on(report: str, block_start: int, block_end: int, line: tuple[int, int], longest: int) -> bool:
+    """Say whether `line` continues the paragraph before it."""
+    start, end = line
+    text = report[start:end].lstrip()
+    before = report[max(block_start, block_end - 500) : block_end].rstrip()
+    if _BULLET.match(report, start, end) or not before or before[-1] in ".:!?":
+        return False
+    if text[:1].islower() or before[-1] in ",-(/" or text[:1] in ",)":
+        return True
+    if _heading_at(report, start, end) or _section_of(before.strip()):
+        return False
+    last_line = before.rsplit("\n", 1)[-1]
+    return len(last_line) > 0.75 * longest and longest > 60
+
+
+def _pieces(report: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the sentences of a block, without bullets and surrounding blanks."""
+    position = start
+    for match in _END.finditer(report, start, end):
+        dot = match.start()
+        if dot < position:
+            continue
+        if report[dot : dot + 1] == "." and match.end() < end and _ABBREVIATION.search(report[position:dot]):
+            continue
+        yield _trimmed(report, position, dot + 1 if report[dot] in ".!?" else dot)
+        position = match.end()
+    if position < end:
+        yield _trimmed(report, position, end)
+
+
+def _trimmed(report: str, start: int, end: int) -> tuple[int, int]:
+    bullet = _BULLET.match(report, start, end)
+    if bullet:
+        start = bullet.end()
+    while start < end and (report[start].isspace() or report[start] in "\"'”“•"):
+        start += 1
+    while end > start and (report[end - 1].isspace() or report[end - 1] in '"“”'):
+        end -= 1
+    return start, end

@@ -1,0 +1,244 @@
+"""Abdominal trauma: which structure is injured, how gravely, and whether there is active bleeding.
+
+Grades are those of the AAST (2018 revision): I to III are low, IV and V high, as in RATIC. Without a stated grade an
+injury is low, unless its words mean a high one ("shattered", "devascularised"); of a range ("III-IV") the upper end counts.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from espalier.labels.findings import RATIC_BINARY, RATIC_COLUMNS, RATIC_GRADED
+from espalier.labels.options import LabelOptions
+from espalier.labels.rules import RANK, Mention
+from espalier.labels.scopes import Scopes, triggers
+from espalier.labels.targets import target_of
+from espalier.labels.text import SILENT_SECTIONS, Sentence, plain, sentences
+from espalier.labels.trauma_words import TraumaWords, trauma_words
+
+HIGH_FROM: Final = 4
+_NUMBER: Final = {"i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5, "1": 1, "2": 2, "3": 3, "4": 4, "5": 5}
+_ONE: Final = r"(?P<{}>iii|ii|iv|i|v|[1-5])"
+_GRADE: Final = re.compile(
+    r"\b(?:(?:aast|ois|wses|moore)\b[\s\-/:(]*)*(?:grade[sd]?|gr\.|class|aast|ois)\b"
+    r"(?:[\s\-/:(=]|\b(?:aast|ois|grade|injury|scale|score|of|is|organ|as|at|least|by|criteria|classification|2018)\b)*"
+    + _ONE.format("first")
+    + r"[ab]?(?:\s*(?:-|/|to|or|and)\s*(?:grade\s*)?"
+    + _ONE.format("second")
+    + r"(?!\w))?(?!\w|[.,]\d|\s*(?:mm|cm|%))|\b(?P<word>high|low)[\s-]grade\b"
+)
+_SCALE: Final = re.compile(r"\b(?:aast|ois)\b.{0,30}?:")
+_BARE: Final = re.compile(r"\s*[:=(]?\s*(?P<first>iii|ii|iv|i|v|[1-5])\b")
+_SOLID: Final = RATIC_GRADED
+_EVERY: Final = (*RATIC_GRADED, "bowel")
+_GROUPS: Final = {"solid": _SOLID, "all": _EVERY}
+
+
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    """One statement about one structure: injured or not, and the grade where it is stated or follows from the words."""
+
+    structure: str
+    state: str
+    grade: int | None
+    stated: bool
+    span: tuple[int, int]
+    rule: str
+
+
+class TraumaReader:
+    """Reads trauma reports into the 14 columns of RATIC.
+
+    Parameters
+    ----------
+    words
+        The trauma lexicon; the shipped one where None.
+    """
+
+    def __init__(self, words: TraumaWords | None = None) -> None:
+        self.words = words or trauma_words()
+        self.findings: tuple[str, ...] = RATIC_COLUMNS
+        self.key = self.words.key
+        self._triggers = triggers(self.words.language)
+
+    def read(self, report: str) -> tuple[dict[str, str], list[Mention]]:
+        """Return the state of each column, and the mentions that they rest on."""
+        text = plain(report)
+        facts: list[tuple[_Fact, Sentence]] = []
+        last: tuple[str, ...] = ()
+        for sentence in sentences(report):
+            if sentence.section in SILENT_SECTIONS:
+                last = ()
+                continue
+            own, last = self._in_sentence(text, sentence, last)
+            facts += [(fact, sentence) for fact in own]
+        states = _columns([fact for fact, _ in facts])
+        return states, [_mention(fact, sentence) for fact, sentence in facts]
+
+    def _in_sentence(self, text: str, sentence: Sentence, last: tuple[str, ...]) -> tuple[list[_Fact], tuple[str, ...]]:
+        """Return the facts of one sentence, and the structures that a following "Grade III." would speak of."""
+        own = sentence.led(text)
+        heading = tuple(name for _, _, name in self.words.anatomy.found(plain(sentence.heading))) or last
+        facts = [*self._injuries(own, heading), *self._whole(own), *self._bleeding(own)]
+        facts += self._normals(own, facts)
+        located = [(fact, sentence.located(fact.span)) for fact in facts]
+        moved = [replace(fact, span=place) for fact, place in located if place]
+        named = tuple(f.structure for f in facts if f.structure in _EVERY and f.state != "absent")
+        anatomy = self.words.anatomy.found(own)
+        return moved, named or (() if anatomy else last)
+
+    def _injuries(self, text: str, heading: tuple[str, ...]) -> Iterable[_Fact]:
+        terms = [(m.span(), m) for m in _GRADE.finditer(text) if not self.words.not_grade.match(text, m.end())]
+        spans: list[tuple[tuple[int, int], int | None]] = [(span, _grade(match)) for span, match in terms]
+        spans += [(m.span(), None) for m in self.words.injury.finditer(text)]
+        spans += self._bare_grades(text)
+        if not spans:
+            return
+        scopes = Scopes(text, self._triggers)
+        several = _respectively(text, [(span, grade) for span, grade in spans if grade])
+        for span, grade in sorted(spans, key=lambda s: s[0]):
+            clause = scopes.clause(span)
+            own = self.words.anatomy.of(text, span, clause)
+            structures = heading if own is None else own
+            if self.words.old.search(text, max(clause[0], span[0] - 40), min(clause[1], span[1] + 20)):
+                continue
+            meaning = scopes.meaning(span)
+            if meaning == "history":
+                continue
+            if not structures and meaning == "absent":
+                structures = ("all",)
+            for place, structure in enumerate(_spread(structures)):
+                yield from self._fact(text, structure, span, several.get((span, place), grade), meaning)
+
+    def _bare_grades(self, text: str) -> Iterable[tuple[tuple[int, int], int]]:
+        """Yield the numbers of "AAST grade: spleen III, liver II"."""
+        if _SCALE.search(text):
+            for _, end, _ in self.words.anatomy.found(text):
+                match = _BARE.match(text, end)
+                if match:
+                    yield match.span("first"), _NUMBER[match["first"]]
+
+    def _fact(self, text: str, structure: str, span: tuple[int, int], grade: int | None, meaning: str) -> Iterable[_Fact]:
+        words = text[span[0] : span[1]]
+        if structure not in RATIC_GRADED:
+            return
+        if grade is None and self.words.around.search(text, max(0, span[0] - 16), span[0]):
+            return
+        grave = grade is None and self.words.grave.search(text, max(0, span[0] - 30), span[1] + 120)
+        yield _Fact(
+            structure, meaning, grade or (HIGH_FROM if grave else None), grade is not None, span, f"{structure}: {words}"
+        )
+
+    def _whole(self, text: str) -> Iterable[_Fact]:
+        """Yield what words say of bowel and kidney."""
+        scopes: Scopes | None = None
+        for pattern, structure, doubtful, anchored in self.words.special:
+            for match in pattern.finditer(text):
+                scopes = scopes or Scopes(text, self._triggers)
+                clause = scopes.clause(match.span())
+                own = self.words.anatomy.of(text, match.span(), clause) or ()
+                if anchored and structure not in _spread(own):
+                    continue
+                if self.words.bowel_none.search(text, *clause) or self.words.old.search(text, *clause):
+                    continue
+                meaning = scopes.meaning(match.span())
+                if meaning != "history":
+                    state = "uncertain" if doubtful and meaning == "present" else meaning
+                    grave = HIGH_FROM if self.words.grave.fullmatch(match.group()) else None
+                    yield _Fact(structure, state, grave, False, match.span(), f"{structure}: {match.group()}")
+
+    def _bleeding(self, text: str) -> Iterable[_Fact]:
+        scopes: Scopes | None = None
+        for match in self.words.extravasation.finditer(text):
+            scopes = scopes or Scopes(text, self._triggers)
+            clause = scopes.clause(match.span())
+            around = (max(clause[0], match.start() - 50), min(clause[1], match.end() + 50))
+            if self.words.extravasation_none.search(text, *around) and not self.words.extravasation_unless.search(
+                text, *around
+            ):
+                continue
+            meaning = scopes.meaning(match.span())
+            if meaning != "history":
+                yield _Fact("extravasation", meaning, None, False, match.span(), f"extravasation: {match.group()}")
+
+    def _normals(self, text: str, facts: list[_Fact]) -> Iterable[_Fact]:
+        """Yield "Liver: normal." and "the kidneys are intact" for structures that the sentence does not call injured."""
+        hurt = {f.structure for f in facts}
+        scopes: Scopes | None = None
+        for match in self.words.normal.finditer(text):
+            scopes = scopes or Scopes(text, self._triggers)
+            own = self.words.anatomy.of(text, match.span(), scopes.clause(match.span())) or ()
+            for structure in _spread(own):
+                if structure in _EVERY and structure not in hurt:
+                    yield _Fact(structure, "absent", None, False, match.span(), f"{structure}: {match.group()}")
+
+
+def _spread(structures: Iterable[str]) -> tuple[str, ...]:
+    out: list[str] = []
+    for structure in structures:
+        out.extend(_GROUPS.get(structure, (structure,)))
+    return tuple(dict.fromkeys(out))
+
+
+def _grade(match: re.Match[str]) -> int:
+    if match["word"]:
+        return HIGH_FROM if match["word"] == "high" else 1
+    return max(_NUMBER[g] for g in (match["first"], match["second"]) if g)
+
+
+def _respectively(text: str, grades: list[tuple[tuple[int, int], int]]) -> dict[tuple[tuple[int, int], int], int]:
+    """Return grades by place in a list of structures where the sentence says "respectively"."""
+    if "respectively" not in text or not grades:
+        return {}
+    span = grades[0][0]
+    numbers = re.findall(r"\b(?:iii|ii|iv|i|v|[1-5])\b", text[span[0] : text.index("respectively")])
+    return {(s, place): _NUMBER[number] for s, _ in grades for place, number in enumerate(numbers)}
+
+
+def _mention(fact: _Fact, sentence: Sentence) -> Mention:
+    column, state = f"{fact.structure}_injury", fact.state
+    if fact.state == "absent":
+        column, state = f"{fact.structure}_healthy", "present"
+    elif fact.structure in RATIC_GRADED:
+        column = f"{fact.structure}_{'high' if (fact.grade or 0) >= HIGH_FROM else 'low'}"
+    whole = (min(sentence.start, fact.span[0]), sentence.end)
+    return Mention(column, state, sentence.section, whole, *fact.span, fact.rule)
+
+
+def _columns(facts: list[_Fact]) -> dict[str, str]:
+    """Return the states of the 14 columns; where a structure is injured, exactly one of its columns is present."""
+    out: dict[str, str] = {}
+    summary: list[str] = []
+    for structure in (*RATIC_GRADED, *RATIC_BINARY):
+        own = [f for f in facts if f.structure == structure]
+        state = max((f.state for f in own), key=lambda s: RANK[s], default="not_mentioned")
+        summary.append(state)
+        out[f"{structure}_healthy"] = {"present": "absent", "absent": "present"}.get(state, state)
+        if structure in RATIC_BINARY:
+            out[f"{structure}_injury"] = state
+            continue
+        high = _is_high([f for f in own if f.state == state])
+        other = "absent" if state in {"present", "uncertain"} else state
+        out[f"{structure}_low"] = other if high else state
+        out[f"{structure}_high"] = state if high else other
+    out["any_injury"] = max(summary, key=lambda s: RANK[s])
+    return {column: out[column] for column in RATIC_COLUMNS}
+
+
+def _is_high(facts: list[_Fact]) -> bool:
+    """Say whether the gravest grade is IV or V; a stated grade goes before one that only follows from the words."""
+    stated = [f.grade for f in facts if f.stated and f.grade]
+    grades = stated or [f.grade for f in facts if f.grade]
+    return max(grades, default=0) >= HIGH_FROM
+
+
+def trauma_target(column: str, states: dict[str, str], options: LabelOptions) -> tuple[float, float]:
+    """Return target and weight of one column; the columns of a structure are trained together or not at all."""
+    structure, _, kind = column.rpartition("_")
+    healthy = states.get(f"{structure}_healthy", "")
+    if kind == "healthy":
+        injury = {"present": "absent", "absent": "present"}.get(healthy, healthy)
+        return target_of(injury, options, healthy=True)
+    target, weight = target_of(states[column], options)
+    return target, weight if healthy != "uncertain" else target_of("uncertain", options)[1]

@@ -1,0 +1,315 @@
+import shutil
+from pathlib import Path
+
+import gdcm
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, RLELossless
+
+from espalier.cohort.checks import check_hu
+from espalier.cohort.dicom import index_folder, read_dicom
+from espalier.cohort.volume import AIR_HU, Reading
+from espalier.errors import ScanError
+from espalier.geometry import world_mm
+
+from .conftest import BRIGHT, BRIGHT_HU, ORIGIN_MM, PIXEL_MM, SHAPE, STEP_MM, DicomSeries, body_hu, edit, uid
+
+EXPECTED_WORLD = (
+    ORIGIN_MM[0] + BRIGHT[2] * PIXEL_MM[1],
+    ORIGIN_MM[1] + BRIGHT[1] * PIXEL_MM[0],
+    ORIGIN_MM[2] + BRIGHT[0] * STEP_MM,
+)
+
+
+def read(folder: Path) -> Reading:
+    return read_dicom(folder, sorted(p.name for p in folder.iterdir()))
+
+
+def bright_world(reading: Reading) -> np.ndarray:
+    voxels = reading.volume.voxels
+    return world_mm(reading.volume.affine, np.unravel_index(int(np.argmax(voxels)), voxels.shape))
+
+
+def code_of(folder: Path) -> str:
+    with pytest.raises(ScanError) as caught:
+        read(folder)
+    return caught.value.code
+
+
+def test_a_clean_series_keeps_its_hu_and_the_place_of_a_known_voxel(write_series: DicomSeries, tmp_path: Path) -> None:
+    reading = read(write_series(tmp_path / "a"))
+    assert np.array_equal(reading.volume.voxels, body_hu())
+    assert reading.volume.voxels.dtype == np.int16
+    assert reading.volume.spacing_mm == pytest.approx((STEP_MM, *PIXEL_MM))
+    assert bright_world(reading) == pytest.approx(EXPECTED_WORLD)
+    assert reading.notes == ()
+
+
+def test_a_missing_slice_is_told_with_its_place(write_series: DicomSeries, tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "a")
+    (folder / "slice_006.dcm").unlink()
+    with pytest.raises(ScanError, match=r"6\.00 mm after slice 6; expected 3\.00 mm") as caught:
+        read(folder)
+    assert caught.value.code == "missing_slice"
+
+
+def test_a_distance_that_changes_inside_is_uneven(write_series: DicomSeries, tmp_path: Path) -> None:
+    def thin_upper_half(dataset: pydicom.Dataset, n: int) -> None:
+        dataset.ImagePositionPatient[2] = 100.0 + (3.0 * n if n < 7 else 21 + 1.5 * (n - 7))
+
+    assert code_of(write_series(tmp_path / "a", change=thin_upper_half)) == "uneven_slices"
+
+
+def test_jitter_of_a_thousandth_of_a_millimetre_is_borne(write_series: DicomSeries, tmp_path: Path) -> None:
+    def jitter(dataset: pydicom.Dataset, n: int) -> None:
+        dataset.ImagePositionPatient[2] += 0.001 * (-1) ** n
+
+    assert read(write_series(tmp_path / "a", change=jitter)).notes == ()
+
+
+def test_an_equal_copy_of_a_slice_is_left_out_with_a_note(write_series: DicomSeries, tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "a")
+    shutil.copy(folder / "slice_003.dcm", folder / "copy.dcm")
+    edit(folder / "copy.dcm", lambda d: setattr(d, "SOPInstanceUID", uid("copy")))
+    reading = read(folder)
+    assert reading.volume.shape == SHAPE
+    assert reading.notes == ("duplicates_dropped",)
+    assert np.array_equal(reading.volume.voxels, body_hu())
+    assert len(reading.files) == SHAPE[0]
+
+
+def test_two_different_slices_at_one_place_conflict(write_series: DicomSeries, tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "a")
+    shutil.copy(folder / "slice_003.dcm", folder / "copy.dcm")
+    edit(folder / "copy.dcm", lambda d: setattr(d, "PixelData", d.PixelData[:-2] + b"\x07\x07"))
+    assert code_of(folder) == "conflicting_slices"
+
+
+def test_a_localizer_inside_the_series_is_left_out(write_series: DicomSeries, tmp_path: Path) -> None:
+    def stand_up(dataset: pydicom.Dataset, n: int) -> None:
+        if n == 13:
+            dataset.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+
+    reading = read(write_series(tmp_path / "a", change=stand_up))
+    assert reading.volume.shape[0] == SHAPE[0] - 1
+    assert reading.notes == ("localizers_dropped",)
+    assert bright_world(reading) == pytest.approx(EXPECTED_WORLD)
+
+
+def test_half_a_series_in_another_direction_is_refused(write_series: DicomSeries, tmp_path: Path) -> None:
+    def stand_up(dataset: pydicom.Dataset, n: int) -> None:
+        if n % 2:
+            dataset.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+
+    assert code_of(write_series(tmp_path / "a", change=stand_up)) == "mixed_orientation"
+
+
+def test_one_slice_of_another_pixel_spacing_is_refused(write_series: DicomSeries, tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "a")
+    edit(folder / "slice_004.dcm", lambda d: setattr(d, "PixelSpacing", [1.6, 1.6]))
+    assert code_of(folder) == "mixed_spacing"
+
+
+def test_one_slice_of_another_size_is_refused(write_series: DicomSeries, tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "a")
+
+    def shrink(dataset: pydicom.Dataset) -> None:
+        dataset.Rows, dataset.PixelData = 10, dataset.PixelData[: 2 * 10 * 24]
+
+    edit(folder / "slice_004.dcm", shrink)
+    assert code_of(folder) == "mixed_size"
+
+
+def test_a_slice_without_position_is_refused(write_series: DicomSeries, tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "a")
+    edit(folder / "slice_004.dcm", lambda d: delattr(d, "ImagePositionPatient"))
+    assert code_of(folder) == "no_position"
+
+
+def test_instance_numbers_are_never_asked(write_series: DicomSeries, tmp_path: Path) -> None:
+    def scramble(dataset: pydicom.Dataset, n: int) -> None:
+        dataset.InstanceNumber = (5 * n) % 14
+
+    assert np.array_equal(read(write_series(tmp_path / "a", change=scramble)).volume.voxels, body_hu())
+
+
+@pytest.mark.parametrize(
+    "orientation",
+    [
+        (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0),  # feet first, supine
+        (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0),  # prone
+        (0.0, 1.0, 0.0, 0.0, 0.0, -1.0),  # sagittal
+        (np.cos(0.3), np.sin(0.3), 0.0, -np.sin(0.3), np.cos(0.3), 0.0),  # turned about the body's axis
+    ],
+)
+def test_the_place_of_a_voxel_follows_from_the_direction_vectors_alone(
+    write_series: DicomSeries, tmp_path: Path, orientation: tuple[float, ...]
+) -> None:
+    reading = read(write_series(tmp_path / "a", orientation=orientation, PatientPosition="HFS"))
+    row, column = np.array(orientation).reshape(2, 3)
+    expected = np.array(ORIGIN_MM) + BRIGHT[0] * STEP_MM * np.cross(row, column)
+    expected = expected + BRIGHT[1] * PIXEL_MM[0] * column + BRIGHT[2] * PIXEL_MM[1] * row
+    assert bright_world(reading) == pytest.approx(expected)
+
+
+def test_a_tilted_gantry_keeps_world_positions_in_a_sheared_affine(write_series: DicomSeries, tmp_path: Path) -> None:
+    tilt = np.radians(15)
+
+    def tilted(dataset: pydicom.Dataset, n: int) -> None:
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, float(np.cos(tilt)), float(np.sin(tilt))]
+        dataset.ImagePositionPatient = [ORIGIN_MM[0], ORIGIN_MM[1], ORIGIN_MM[2] + STEP_MM * n]
+
+    reading = read(write_series(tmp_path / "a", change=tilted))
+    down = np.array([0, np.cos(tilt), np.sin(tilt)])
+    expected = np.array(ORIGIN_MM) + [BRIGHT[2] * PIXEL_MM[1], 0, BRIGHT[0] * STEP_MM] + BRIGHT[1] * PIXEL_MM[0] * down
+    assert reading.notes == ("gantry_tilt",)
+    assert bright_world(reading) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_rescale_of_its_own_is_applied_to_each_slice(write_series: DicomSeries, tmp_path: Path) -> None:
+    def shift(dataset: pydicom.Dataset, n: int) -> None:
+        if n % 2:
+            stored = np.frombuffer(dataset.PixelData, dtype=np.uint16) + np.uint16(7168)
+            dataset.PixelData, dataset.RescaleIntercept = stored.tobytes(), -8192
+
+    reading = read(write_series(tmp_path / "a", change=shift))
+    assert np.array_equal(reading.volume.voxels, body_hu())
+    assert reading.notes == ("rescale_varies",)
+
+
+def test_padding_becomes_air(write_series: DicomSeries, tmp_path: Path) -> None:
+    def pad(dataset: pydicom.Dataset, n: int) -> None:
+        stored = np.frombuffer(dataset.PixelData, dtype=np.uint16).reshape(SHAPE[1:]).astype(np.int16)
+        stored[0, :] = -2000
+        stored[1, :] = 9000
+        dataset.PixelRepresentation, dataset.PixelPaddingValue, dataset.PixelData = 1, 9000, stored.tobytes()
+
+    reading = read(write_series(tmp_path / "a", change=pad))
+    assert (reading.volume.voxels[:, :2] == AIR_HU).all()
+    assert np.array_equal(reading.volume.voxels[:, 2:], body_hu()[:, 2:])
+    assert reading.notes == ("padding_replaced",)
+
+
+def test_padding_beyond_the_stored_bits_becomes_air(write_series: DicomSeries, tmp_path: Path) -> None:
+    def pad(dataset: pydicom.Dataset, n: int) -> None:
+        stored = np.frombuffer(dataset.PixelData, dtype=np.uint16).reshape(SHAPE[1:]).copy()
+        stored[0] = 63536
+        dataset.BitsStored, dataset.HighBit, dataset.PixelPaddingValue, dataset.PixelData = 12, 11, 63536, stored.tobytes()
+
+    reading = read(write_series(tmp_path / "a", change=pad))
+    assert (reading.volume.voxels[:, 0] == AIR_HU).all()
+    assert np.array_equal(reading.volume.voxels[:, 1:], body_hu()[:, 1:])
+
+
+def test_rubbish_above_the_stored_bits_is_masked(write_series: DicomSeries, tmp_path: Path) -> None:
+    def overlay(dataset: pydicom.Dataset, n: int) -> None:
+        stored = np.frombuffer(dataset.PixelData, dtype=np.uint16) | np.uint16(0x8000)
+        dataset.PixelData, dataset.BitsStored, dataset.HighBit = stored.tobytes(), 12, 11
+
+    assert np.array_equal(read(write_series(tmp_path / "a", change=overlay)).volume.voxels, body_hu())
+
+
+def test_a_fractional_slope_gives_float_hu(write_series: DicomSeries, tmp_path: Path) -> None:
+    reading = read(write_series(tmp_path / "a", RescaleSlope=0.5))
+    assert reading.volume.voxels.dtype == np.float32
+    assert reading.volume.voxels[BRIGHT] == (BRIGHT_HU + 1024) * 0.5 - 1024
+
+
+def test_an_absent_rescale_leaves_values_that_are_no_hu(write_series: DicomSeries, tmp_path: Path) -> None:
+    def bare(dataset: pydicom.Dataset, n: int) -> None:
+        del dataset.RescaleSlope, dataset.RescaleIntercept
+
+    reading = read(write_series(tmp_path / "a", change=bare))
+    assert reading.notes == ("no_rescale",)
+    with pytest.raises(ScanError) as caught:
+        check_hu(reading.volume, source="a")
+    assert caught.value.code == "not_hu"
+
+
+@pytest.mark.parametrize("cut", [100, 700])
+def test_cut_pixels_are_told_as_truncated_with_the_file(write_series: DicomSeries, tmp_path: Path, cut: int) -> None:
+    folder = write_series(tmp_path / "a")
+    path = folder / "slice_004.dcm"
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(ScanError, match=r"slice_004\.dcm") as caught:
+        read(folder)
+    assert caught.value.code == "truncated_pixels"
+
+
+def test_a_header_cut_before_its_geometry_is_unreadable(write_series: DicomSeries, tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "a")
+    path = folder / "slice_004.dcm"
+    path.write_bytes(path.read_bytes()[:450])
+    assert code_of(folder) == "unreadable_file"
+
+
+def test_several_frames_in_one_file_are_refused(write_series: DicomSeries, tmp_path: Path) -> None:
+    assert code_of(write_series(tmp_path / "a", NumberOfFrames=2)) == "multi_frame"
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
+def test_compressed_slices_give_the_same_hu(write_series: DicomSeries, tmp_path: Path, syntax: str) -> None:
+    def compress(dataset: pydicom.Dataset, n: int) -> None:
+        dataset.compress(syntax, generate_instance_uid=False)
+
+    shape = (10, 64, 64)
+    reading = read(write_series(tmp_path / "a", shape=shape, change=compress))
+    assert np.array_equal(reading.volume.voxels, body_hu(shape))
+
+
+@pytest.mark.parametrize("syntax", ["JPEGLosslessProcess14_1", "JPEGLSLossless"])
+def test_slices_compressed_by_gdcm_give_the_same_hu(write_series: DicomSeries, tmp_path: Path, syntax: str) -> None:
+    folder = write_series(tmp_path / "a")
+    for path in folder.iterdir():
+        reader = gdcm.ImageReader()
+        reader.SetFileName(str(path))
+        assert reader.Read()
+        change = gdcm.ImageChangeTransferSyntax()
+        change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer = gdcm.ImageWriter()
+        writer.SetFileName(str(path))
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        assert writer.Write()
+    assert np.array_equal(read(folder).volume.voxels, body_hu())
+
+
+def test_a_corrupt_codestream_is_undecodable(write_series: DicomSeries, tmp_path: Path) -> None:
+    def compress(dataset: pydicom.Dataset, n: int) -> None:
+        dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+        dataset.PixelData = dataset.PixelData[:30] + bytes(len(dataset.PixelData) - 30)
+
+    assert code_of(write_series(tmp_path / "a", shape=(10, 64, 64), change=compress)) == "undecodable_pixels"
+
+
+def test_a_file_without_preamble_and_meta_is_read(write_series: DicomSeries, tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "a")
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        bare = pydicom.Dataset(dataset)
+        bare.save_as(path, implicit_vr=True, little_endian=True, enforce_file_format=False)
+    (series,) = index_folder(folder)
+    assert series.slices == SHAPE[0]
+    assert np.array_equal(read(folder).volume.voxels, body_hu())
+
+
+def test_implicit_syntax_resolves_the_padding_value(write_series: DicomSeries, tmp_path: Path) -> None:
+    def implicit(dataset: pydicom.Dataset, n: int) -> None:
+        stored = np.frombuffer(dataset.PixelData, dtype=np.uint16).copy()
+        stored[0] = 63536
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        dataset.PixelData, dataset.PixelPaddingValue = stored.tobytes(), 63536
+
+    reading = read(write_series(tmp_path / "a", change=implicit))
+    assert (reading.volume.voxels[:, 0, 0] == AIR_HU).all()
+    assert reading.volume.voxels.dtype == np.int16
+
+
+def test_the_index_counts_no_text_and_splits_series(write_series: DicomSeries, tmp_path: Path) -> None:
+    write_series(tmp_path / "a")
+    write_series(tmp_path / "b", series="2", shape=(20, 20, 24))
+    (tmp_path / "notes.txt").write_text("nothing")
+    assert sorted(s.slices for s in index_folder(tmp_path)) == [14, 20]

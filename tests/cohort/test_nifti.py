@@ -1,0 +1,161 @@
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from espalier.cohort.nifti import read_nifti, read_nifti_header
+from espalier.cohort.volume import AIR_HU
+from espalier.errors import ScanError
+from espalier.geometry import world_mm
+
+from .conftest import BRIGHT, PIXEL_MM, STEP_MM, body_hu, patch_header
+
+Write = Callable[..., Path]
+TURNED = np.array([[0, -1.5, 0, 10.0], [1.2, 0, 0, -20.0], [0, 0, 3, 30.0], [0, 0, 0, 1]])
+
+
+def code_of(path: Path) -> str:
+    with pytest.raises(ScanError) as caught:
+        read_nifti(path)
+    assert caught.value.found
+    return caught.value.code
+
+
+def test_ras_becomes_lps_and_a_known_voxel_keeps_its_place(write_nifti: Write, tmp_path: Path) -> None:
+    reading = read_nifti(write_nifti(tmp_path / "a.nii.gz", affine=TURNED))
+    k, j, i = BRIGHT
+    ras = TURNED @ [i, j, k, 1]
+    assert reading.volume.voxels.dtype == np.int16
+    assert np.array_equal(reading.volume.voxels, body_hu())
+    assert world_mm(reading.volume.affine, BRIGHT) == pytest.approx([-ras[0], -ras[1], ras[2]])
+    assert reading.notes == ()
+
+
+def test_the_header_alone_gives_the_same_grid(write_nifti: Write, tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "a.nii.gz", affine=TURNED)
+    header, volume = read_nifti_header(path), read_nifti(path).volume
+    assert header.grid.shape == volume.shape
+    assert np.array_equal(header.grid.affine, volume.affine)
+
+
+def test_a_few_voxels_that_are_no_numbers_become_air(write_nifti: Write, tmp_path: Path) -> None:
+    hu = body_hu().astype(np.float32)
+    hu[3, 8, 8], hu[3, 8, 9] = np.nan, np.inf
+    reading = read_nifti(write_nifti(tmp_path / "a.nii.gz", hu=hu))
+    assert reading.notes == ("nan_replaced",)
+    assert (reading.volume.voxels[3, 8, 8:10] == AIR_HU).all()
+
+
+def test_many_voxels_that_are_no_numbers_are_refused(write_nifti: Write, tmp_path: Path) -> None:
+    hu = body_hu().astype(np.float32)
+    hu[:2] = np.nan
+    assert code_of(write_nifti(tmp_path / "a.nii.gz", hu=hu)) == "nan_voxels"
+
+
+def test_four_axes_are_refused_but_one_of_length_one_is_not(write_nifti: Write, tmp_path: Path) -> None:
+    four = np.zeros((6, 6, 6, 2), dtype=np.int16)
+    assert code_of(write_nifti(tmp_path / "a.nii.gz", hu=four)) == "not_three_dimensional"
+    assert read_nifti(write_nifti(tmp_path / "b.nii.gz", hu=four[..., :1])).volume.shape == (6, 6, 6)
+
+
+def test_colour_is_refused(tmp_path: Path) -> None:
+    colour = np.zeros((6, 6, 6), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nib.save(nib.Nifti1Image(colour, np.eye(4)), tmp_path / "a.nii.gz")
+    assert code_of(tmp_path / "a.nii.gz") == "colour"
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_an_affine_of_zeros_or_no_numbers_is_refused(write_nifti: Write, tmp_path: Path, value: float) -> None:
+    rows = {f"srow_{axis}": [value] * 4 for axis in "xyz"}
+    assert code_of(write_nifti(tmp_path / "a.nii", **rows)) == "bad_affine"
+
+
+def test_without_sform_and_qform_there_is_no_orientation(write_nifti: Write, tmp_path: Path) -> None:
+    assert code_of(write_nifti(tmp_path / "a.nii", sform_code=0, qform_code=0)) == "no_orientation"
+
+
+def test_the_sform_is_taken_where_the_two_differ_and_that_is_noted(write_nifti: Write, tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "a.nii", sform_code=1, qform_code=1, qoffset_x=50.0)
+    reading = read_nifti(path)
+    assert reading.notes == ("sform_qform_differ",)
+    assert world_mm(reading.volume.affine, (0, 0, 0)) == pytest.approx([0, 0, 0])
+
+
+def test_mirror_images_of_sform_and_qform_are_refused(write_nifti: Write, tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "a.nii", sform_code=1, qform_code=1, srow_x=[-PIXEL_MM[1], 0, 0, 0])
+    assert code_of(path) == "handedness_differs"
+
+
+def test_a_qform_alone_is_enough(write_nifti: Write, tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "a.nii", sform_code=0, qform_code=1, qoffset_z=7.0)
+    volume = read_nifti(path).volume
+    assert volume.spacing_mm == pytest.approx((STEP_MM, *PIXEL_MM))
+    assert world_mm(volume.affine, (0, 0, 0)) == pytest.approx([0, 0, 7])
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_file_cut_in_half_is_truncated(write_nifti: Write, tmp_path: Path, name: str) -> None:
+    path = write_nifti(tmp_path / name, hu=np.random.default_rng(0).integers(-1000, 1000, (14, 20, 24)).astype(np.int16))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert code_of(path) == "truncated"
+
+
+def test_a_flipped_bit_is_corrupt_even_where_the_stream_still_unpacks(write_nifti: Write, tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "a.nii")
+    packed = bytearray(gzip.compress(path.read_bytes(), compresslevel=0))
+    packed[-40] ^= 4
+    (tmp_path / "b.nii.gz").write_bytes(packed)
+    assert code_of(tmp_path / "b.nii.gz") == "corrupt"
+
+
+def test_a_header_that_claims_too_much_is_refused_before_memory_is_taken(write_nifti: Write, tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "a.nii", dim=[3, 32000, 32000, 32000, 1, 1, 1, 1])
+    assert code_of(path) == "too_large"
+    patch_header(path, {"dim": [3, 1000, 1000, 1000, 1, 1, 1, 1]})
+    assert code_of(path) == "truncated"
+    (tmp_path / "b.nii.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert code_of(tmp_path / "b.nii.gz") == "truncated"
+
+
+def test_what_is_packed_is_told_by_its_bytes_and_not_its_name(write_nifti: Write, tmp_path: Path) -> None:
+    plain = write_nifti(tmp_path / "a.nii").read_bytes()
+    (tmp_path / "b.nii.gz").write_bytes(plain)
+    (tmp_path / "c.nii").write_bytes(gzip.compress(gzip.compress(plain)))
+    for name in ("b.nii.gz", "c.nii"):
+        assert np.array_equal(read_nifti(tmp_path / name).volume.voxels, body_hu())
+
+
+def test_text_under_the_name_of_nifti_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.nii").write_text("no volume here, only words" * 20)
+    assert code_of(tmp_path / "a.nii") == "not_nifti"
+
+
+def test_slope_and_intercept_are_applied_and_a_slope_of_zero_is_none(write_nifti: Write, tmp_path: Path) -> None:
+    scaled = read_nifti(write_nifti(tmp_path / "a.nii", scl_slope=0.5, scl_inter=10.0)).volume
+    assert scaled.voxels[BRIGHT] == 460
+    assert read_nifti(write_nifti(tmp_path / "b.nii", scl_slope=0.0, scl_inter=10.0)).volume.voxels[BRIGHT] == 900
+
+
+def test_whole_numbers_stored_as_floats_come_back_as_int16_and_fractions_as_float32(write_nifti: Write, tmp_path: Path) -> None:
+    whole = read_nifti(write_nifti(tmp_path / "a.nii.gz", hu=body_hu().astype(np.float64))).volume.voxels
+    part = read_nifti(write_nifti(tmp_path / "b.nii.gz", hu=body_hu() + 0.25)).volume.voxels
+    assert whole.dtype == np.int16
+    assert part.dtype == np.float32
+    assert part[BRIGHT] == 900.25
+
+
+def test_padding_below_air_becomes_air(write_nifti: Write, tmp_path: Path) -> None:
+    hu = body_hu()
+    hu[:, 0] = -3024
+    reading = read_nifti(write_nifti(tmp_path / "a.nii.gz", hu=hu))
+    assert reading.volume.voxels.min() == AIR_HU
+    assert reading.notes == ("padding_replaced",)
+
+
+def test_sheared_axes_are_kept_and_noted(write_nifti: Write, tmp_path: Path) -> None:
+    affine = np.diag([1.0, 1.0, 3.0, 1.0])
+    affine[1, 2] = 0.5
+    assert read_nifti(write_nifti(tmp_path / "a.nii.gz", affine=affine)).notes == ("sheared",)

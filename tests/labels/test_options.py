@@ -1,0 +1,24 @@
+import pytest
+from pydantic import TypeAdapter
+
+from espalier.labels.options import LabelOptions
+
+
+def test_reports_and_a_table_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="reports and table are both given"):
+        LabelOptions(reports="a.csv", table="b.csv")
+
+
+def test_one_column_cannot_be_id_and_text() -> None:
+    with pytest.raises(ValueError, match="id_column and text_column are both 'report'"):
+        LabelOptions(id_column="report")
+
+
+def test_an_empty_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="lexicon is empty"):
+        LabelOptions(lexicon="")
+
+
+def test_options_come_from_a_study_file_as_plain_values() -> None:
+    options = TypeAdapter(LabelOptions).validate_python({"reports": "r.csv", "uncertain": "soft", "not_mentioned": "ignore"})
+    assert (options.uncertain, options.not_mentioned, options.lexicon) == ("soft", "ignore", "ct-rate")

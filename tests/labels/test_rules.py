@@ -1,0 +1,105 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from espalier.labels.lexicon import read_lexicon
+from espalier.labels.rules import RuleReader
+
+READER = RuleReader(read_lexicon("ct-rate"))
+
+
+def state(report: str, finding: str) -> str:
+    return READER.read(report)[0][finding]
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        "No pleural effusion.",
+        "Pleural effusion was not detected.",
+        "Pleural effusion and pericardial effusion are not seen.",
+        "Neither consolidation nor effusion.",
+        "Pleural effusion: none.",
+        "The pleural effusion seen in the previous examination was not detected in the current examination.",
+        "Pleural effusion has completely resolved.",
+        "The pleural effusion is no longer visible.",
+        "No finding compatible with a pleural effusion was observed.",
+    ],
+)
+def test_a_denied_finding_is_absent(report: str) -> None:
+    assert state(report, "pleural_effusion") == "absent"
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        "Small pleural effusion.",
+        "No significant change in the pleural effusion.",
+        "Pleural effusion, which was not present in the previous examination.",
+        "No consolidation; small pleural effusion.",
+        "No consolidation is seen, and there is a pleural effusion.",
+        "The pleural effusion could not be measured exactly.",
+        "Right lung: no consolidation. Pleura: effusion on the right.",
+        "No pleural effusion on the left. Small pleural effusion on the right.",
+    ],
+)
+def test_a_stated_finding_is_present(report: str) -> None:
+    assert state(report, "pleural_effusion") == "present"
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        "Possible pleural effusion.",
+        "Pleural effusion cannot be excluded.",
+        "Density at the base (pleural effusion?).",
+        "Findings suspicious for pleural effusion.",
+    ],
+)
+def test_a_hedged_finding_is_uncertain(report: str) -> None:
+    assert state(report, "pleural_effusion") == "uncertain"
+
+
+def test_a_question_in_brackets_does_not_reach_the_finding_before_it() -> None:
+    assert state("Marked mosaic attenuation pattern of the lungs (small airway disease?).", "mosaic_attenuation_pattern") == "present"
+
+
+def test_indication_technique_and_history_say_nothing() -> None:
+    report = "Indication: pleural effusion?\nHistory: emphysema.\nTechnique: after catheter placement.\nFindings: Clear lungs."
+    assert set(READER.read(report)[0].values()) == {"not_mentioned"}
+
+
+def test_a_heading_lends_its_anatomy_to_the_sentence() -> None:
+    assert state("Pericardium: small effusion.", "pericardial_effusion") == "present"
+    assert state("Pericardium: small effusion.", "pleural_effusion") == "not_mentioned"
+    assert state("Heart: enlarged.", "cardiomegaly") == "present"
+
+
+def test_findings_and_impression_are_united_and_present_wins() -> None:
+    report = "Findings: No nodule on the left. A nodule of 4 mm on the right.\nImpression: No suspicious nodule."
+    assert state(report, "lung_nodule") == "present"
+
+
+def test_a_mention_points_at_its_words_and_its_sentence() -> None:
+    report = "Heart is normal.\nThere is a SMALL\nhiatal  Hernia. No nodule."
+    mention = next(m for m in READER.mentions(report) if m.finding == "hiatal_hernia")
+    assert report[mention.start : mention.end] == "hiatal  Hernia"
+    assert report[slice(*mention.sentence)] == "There is a SMALL\nhiatal  Hernia."
+
+
+def test_a_sentence_met_before_reads_the_same() -> None:
+    report = "Small effusion. Small effusion."
+    first, second = READER.mentions(report)
+    assert (first.finding, first.state, second.start - first.start) == (second.finding, second.state, 16)
+    assert RuleReader(READER.lexicon).mentions(report) == READER.mentions(report)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(["no", "effusion", "pleural", "was", "not seen", ",", ";", ".", "(?", "liver:", "nodule", "and"]))
+)
+def test_any_order_of_words_is_read_with_true_offsets(words: list[str]) -> None:
+    report = " ".join(words)
+    for mention in READER.mentions(report):
+        assert report[mention.start : mention.end].strip() != ""
+        assert mention.sentence[0] <= mention.start < mention.end <= mention.sentence[1]
