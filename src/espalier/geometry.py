@@ -131,7 +131,7 @@ def resample(voxels: Voxels, affine: Affine, *, onto: Grid, kind: Literal["linea
         return voxels.astype(np.float32) if kind == "linear" else voxels
     # The sampled array is given to SimpleITK with unit geometry; the whole map from the wanted index to the
     # present index goes into the transform, so that shear and mirror images need no case of their own.
-    image = sitk.GetImageFromArray(voxels.astype(np.float32) if kind == "linear" else voxels)
+    given = sitk.GetImageFromArray(voxels.astype(np.float32) if kind == "linear" else voxels)
     index_map = np.linalg.inv(affine) @ onto.affine
     transform = sitk.AffineTransform(3)
     transform.SetMatrix(index_map[:3, :3][::-1, ::-1].ravel().tolist())
@@ -139,7 +139,7 @@ def resample(voxels: Voxels, affine: Affine, *, onto: Grid, kind: Literal["linea
     interpolator = sitk.sitkLinear if kind == "linear" else sitk.sitkNearestNeighbor
     size = [int(n) for n in onto.shape[::-1]]
     out = sitk.Resample(
-        image,
+        given,
         size,
         transform,
         interpolator,
@@ -147,7 +147,7 @@ def resample(voxels: Voxels, affine: Affine, *, onto: Grid, kind: Literal["linea
         (1.0, 1.0, 1.0),
         np.eye(3).ravel().tolist(),
         outside,
-        image.GetPixelID(),
+        given.GetPixelID(),
     )
     return np.asarray(sitk.GetArrayFromImage(out))
 

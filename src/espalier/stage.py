@@ -95,16 +95,16 @@ def run_stage(
     records = folder / "records" / stage
     left = [scan for scan in scans if key_of(records / f"{scan}.json") != keys[scan]]
     answers = _work_here(work, left, folder, options) if workers <= 1 else _work_beside(work, left, folder, options, workers)
-    failed_in_a_row = 0
+    refused_in_a_row = 0
     with progress(stage, total=len(scans), done=len(scans) - len(left)) as advance:
         for scan, answer in answers:
-            failed_in_a_row = 0 if "rows" in answer else failed_in_a_row + 1
+            refused_in_a_row = 0 if "rows" in answer else refused_in_a_row + 1
             write_json(records / f"{scan}.json", answer, kind="record", key=keys[scan], private=True)
             advance(1)
-            if failed_in_a_row >= GIVE_UP_AFTER and failed_in_a_row >= len(left) // 2:
+            if refused_in_a_row >= GIVE_UP_AFTER and refused_in_a_row >= len(left) // 2:
                 raise InputError(
                     f"stage {stage}",
-                    found=f"the last {failed_in_a_row} scans all failed; the last reason: {answer['set_aside']['found']}",
+                    found=f"the last {refused_in_a_row} scans all failed; the last reason: {answer['set_aside']['found']}",
                     do="Mend the cause, then run the same command again.",
                 )
     return _collect(stage, records, scans, fresh=len(left))

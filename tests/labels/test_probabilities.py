@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from espalier.errors import InputError
-from espalier.labels.probabilities import outputs_of, probabilities_of
 from espalier.labels.findings import FINDINGS
+from espalier.labels.probabilities import outputs_of, probabilities_of
 
 RATIC = FINDINGS["ratic"]
 

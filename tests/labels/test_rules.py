@@ -61,7 +61,10 @@ def test_a_hedged_finding_is_uncertain(report: str) -> None:
 
 
 def test_a_question_in_brackets_does_not_reach_the_finding_before_it() -> None:
-    assert state("Marked mosaic attenuation pattern of the lungs (small airway disease?).", "mosaic_attenuation_pattern") == "present"
+    assert (
+        state("Marked mosaic attenuation pattern of the lungs (small airway disease?).", "mosaic_attenuation_pattern")
+        == "present"
+    )
 
 
 def test_indication_technique_and_history_say_nothing() -> None:

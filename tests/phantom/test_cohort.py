@@ -91,8 +91,8 @@ def test_dicom_files_are_valid_by_dciodvfy(mixed: Path, tmp_path: Path) -> None:
     make_phantom(tmp_path / "chest", replace(SMALL, patients=2, test=0, anatomy="chest", form="dicom"))
     validator = shutil.which("dciodvfy", path=str(Path(sys.executable).parent)) or shutil.which("dciodvfy")
     assert validator
-    files = [*(mixed / "dicom").rglob("*1.dcm"), *(tmp_path / "chest").rglob("*1.dcm")]
-    assert len(files) > 6
+    files = [*(mixed / "dicom").rglob("*01.dcm"), *(tmp_path / "chest").rglob("*01.dcm")]
+    assert len(files) >= 4
     for path in files:
         said = subprocess.run([validator, str(path)], capture_output=True, text=True, check=False)
         assert "Error" not in said.stdout + said.stderr

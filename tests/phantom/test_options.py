@@ -25,8 +25,8 @@ def test_a_wrong_option_is_named(name: str, value: object) -> None:
 
 def test_a_truth_names_every_finding_and_known_look_alikes_once() -> None:
     findings = dict.fromkeys(TRAUMA, 0)
-    with pytest.raises(ValueError, match="^findings are"):
+    with pytest.raises(ValueError, match=r"^findings are"):
         Truth(anatomy="trauma", findings={"bowel_injury": 1})
     for wrong in (("unicorn",), ("gallbladder", "gallbladder")):
-        with pytest.raises(ValueError, match="^look_alikes are"):
+        with pytest.raises(ValueError, match=r"^look_alikes are"):
             Truth(anatomy="trauma", findings=findings, look_alikes=wrong)

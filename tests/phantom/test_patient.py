@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from espalier.geometry import resample
+from espalier.geometry import direction_of, resample
 from espalier.phantom.findings import FINDINGS, LOOK_ALIKES, SOLID, Anatomy
 from espalier.phantom.options import PhantomOptions
 from espalier.phantom.patient import Patient, Scan, make_patient
 
-QUICK = PhantomOptions(pixels=48, slice_mm=(8.0, 8.0), seed=5)
+QUICK = PhantomOptions(pixels=36, slice_mm=(10.0, 10.0), seed=5)
 ANATOMIES: tuple[Anatomy, ...] = ("trauma", "chest")
 
 
@@ -43,7 +43,7 @@ def test_a_patient_depends_on_seed_and_number_only(anatomy: Anatomy) -> None:
 
 @pytest.mark.parametrize("anatomy", ANATOMIES)
 def test_two_series_of_a_study_show_the_same_body(anatomy: Anatomy) -> None:
-    options = replace(QUICK, anatomy=anatomy, slice_mm=(4.0, 8.0), prevalence=0.9)
+    options = replace(QUICK, anatomy=anatomy, slice_mm=(5.0, 8.0), pixels=48, prevalence=0.9)
     patient = next(p for p in (make_patient(n, options) for n in range(60)) if len(p.scans) == 2)
     first, second = patient.scans
     assert {scan.series.kernel for scan in patient.scans} == {"soft", "sharp"}
@@ -70,8 +70,8 @@ def test_masks_and_look_alikes_do_not_depend_on_injuries() -> None:
 
 def test_look_alikes_of_the_chest_do_not_depend_on_findings() -> None:
     options = replace(QUICK, anatomy="chest")
-    names = [set(LOOK_ALIKES["chest"]) & set(p.truth.look_alikes) for p in cohort(replace(options, prevalence=0.0), 6)]
-    assert names == [set(p.truth.look_alikes) for p in cohort(replace(options, prevalence=1.0), 6)]
+    names = [set(LOOK_ALIKES["chest"]) & set(p.truth.look_alikes) for p in cohort(replace(options, prevalence=0.0), 4)]
+    assert names == [set(p.truth.look_alikes) for p in cohort(replace(options, prevalence=1.0), 4)]
 
 
 def test_structures_lie_on_their_side_however_the_patient_lies_in_the_scanner(trauma: list[Patient]) -> None:
@@ -82,7 +82,7 @@ def test_structures_lie_on_their_side_however_the_patient_lies_in_the_scanner(tr
     assert (liver[:, 1] < right[:, 1]).mean() > 0.9
     positions = {scan.series.position for scan in scans}
     assert positions == {"HFS", "FFS"}
-    tilted = [scan for scan in scans if np.abs(scan.series.grid.affine[:3, :3]).min() > 0]
+    tilted = [scan for scan in scans if 0 < np.abs(direction_of(scan.series.grid.affine)[1, 0]) < 0.2]
     assert 1 <= len(tilted) <= 14
 
 
@@ -103,7 +103,7 @@ def test_labels_have_the_form_of_ratic_and_the_asked_prevalence(trauma: list[Pat
 
 
 def test_a_laceration_makes_its_own_structure_darker_and_no_other() -> None:
-    changed = {name: 0 for name in ("liver", "spleen", "kidney")}
+    changed = dict.fromkeys(("liver", "spleen", "kidney"), 0)
     for number in range(12):
         well, hurt = (make_patient(number, replace(QUICK, prevalence=p)) for p in (0.0, 0.3))
         change = hurt.scans[0].hu.astype(float) - well.scans[0].hu

@@ -9,4 +9,4 @@ from espalier.study import read_study
 def compare(study: StudyPath, *, changes: Changes = (), workers: Workers = WORKERS) -> Told:
     """Compare the arms in pairs, with intervals, and write the page."""
     read = read_study(study, changes=changes)
-    return told(stages.compare(read, workers=workers), next_command=f"espalier export {study}")
+    return told(stages.do(read, "compare", workers=workers), next_command=f"espalier export {study}")

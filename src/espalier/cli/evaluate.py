@@ -9,4 +9,4 @@ from espalier.study import read_study
 def evaluate(study: StudyPath, *, changes: Changes = (), workers: Workers = WORKERS) -> Told:
     """Predict the validation and test scans of every run, and measure."""
     read = read_study(study, changes=changes)
-    return told(stages.evaluate(read, workers=workers), next_command=f"espalier compare {study}")
+    return told(stages.do(read, "evaluate", workers=workers), next_command=f"espalier compare {study}")

@@ -10,4 +10,4 @@ def export(study: StudyPath, *, changes: Changes = (), workers: Workers = WORKER
     """Write the bundle that is deployed: the classifier alone, without torch and without the branch."""
     read = read_study(study, changes=changes)
     bundle = read.folder / read.study.export.folder
-    return told(stages.export(read, workers=workers), next_command=f"espalier predict {bundle} SCAN")
+    return told(stages.do(read, "export", workers=workers), next_command=f"espalier predict {bundle} SCAN")

@@ -9,4 +9,4 @@ from espalier.study import read_study
 def label(study: StudyPath, *, changes: Changes = (), workers: Workers = WORKERS) -> Told:
     """Read findings from the reports, and divide the patients into training, validation and test."""
     read = read_study(study, changes=changes)
-    return told(stages.label(read, workers=workers), next_command=f"espalier segment {study}")
+    return told(stages.do(read, "label", workers=workers), next_command=f"espalier segment {study}")

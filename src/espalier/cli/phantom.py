@@ -17,6 +17,7 @@ def phantom(
     form: Annotated[Literal["dicom", "nifti", "mixed"], Parameter(name="--as")] = "dicom",
     seed: int = 0,
     test: int = 0,
+    pixels: int = 96,
     workers: Workers = WORKERS,
 ) -> Told:
     """Write a made-up cohort: CT series as a scanner would write them, reports, true labels and true masks.
@@ -35,11 +36,13 @@ def phantom(
         Equal seeds give equal bytes.
     test
         How many of the patients are marked as test patients in splits.csv.
+    pixels
+        Rows and columns of a slice.
     """
     from espalier.phantom.cohort import make_phantom
     from espalier.phantom.options import PhantomOptions
 
-    options = PhantomOptions(patients=patients, anatomy=anatomy, form=form, seed=seed, test=test)
+    options = PhantomOptions(patients=patients, anatomy=anatomy, form=form, seed=seed, test=test, pixels=pixels)
     return told(
         make_phantom(out, options, workers=workers), next_command=f"espalier new {out / 'study.toml'} --from phantom-{anatomy}"
     )

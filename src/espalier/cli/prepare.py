@@ -9,4 +9,4 @@ from espalier.study import read_study
 def prepare(study: StudyPath, *, changes: Changes = (), workers: Workers = WORKERS) -> Told:
     """Resample scans and masks once into the store that training reads."""
     read = read_study(study, changes=changes)
-    return told(stages.prepare(read, workers=workers), next_command=f"espalier train {study}")
+    return told(stages.do(read, "prepare", workers=workers), next_command=f"espalier train {study}")

@@ -11,4 +11,5 @@ def run(study: StudyPath, *, changes: Changes = (), workers: Workers = WORKERS) 
     read = read_study(study, changes=changes)
     summaries = stages.run(read, workers=workers)
     page = f"The comparison: {read.folder / 'comparison' / 'report.html'}"
-    return told(*summaries, more=[page], next_command=f"espalier predict {read.folder / read.study.export.folder} SCAN")
+    bundle = read.folder / read.study.export.folder
+    return told(*summaries, more=[page], next_command=f"espalier predict {bundle} SCAN", already_said=True)

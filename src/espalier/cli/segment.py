@@ -9,4 +9,4 @@ from espalier.study import read_study
 def segment(study: StudyPath, *, changes: Changes = (), workers: Workers = WORKERS) -> Told:
     """Give every scan its anatomy masks."""
     read = read_study(study, changes=changes)
-    return told(stages.segment(read, workers=workers), next_command=f"espalier prepare {study}")
+    return told(stages.do(read, "segment", workers=workers), next_command=f"espalier prepare {study}")

@@ -19,10 +19,10 @@ class Told:
     exit_code: int = DONE
 
 
-def told(*summaries: Summary, next_command: str = "", more: Sequence[str] = ()) -> Told:
-    """Turn what stages did into what the command line says."""
+def told(*summaries: Summary, next_command: str = "", more: Sequence[str] = (), already_said: bool = False) -> Told:
+    """Turn what stages did into what the command line says; `already_said` leaves out the stages' own lines."""
     aside = sum(s.set_aside for s in summaries)
-    lines = [f"{s.verb}: {s.words}" for s in summaries]
+    lines = [] if already_said else [f"{s.verb}: {s.words}" for s in summaries]
     if aside:
         lines.append(f"{aside} set aside, each with its reason in set_aside.csv.")
     lines += more

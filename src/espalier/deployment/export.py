@@ -23,9 +23,9 @@ from espalier.deployment.bundle import CARD, INTENDED_USE, MODEL, RECORD
 from espalier.deployment.card import CardFacts, card_text
 from espalier.deployment.options import ExportOptions
 from espalier.deployment.predictor import open_session
-from espalier.labels.probabilities import outputs_of
 from espalier.errors import AlteredError, EspalierError, InputError, MissingError, SettingsError
 from espalier.geometry import Shape, crop_or_pad
+from espalier.labels.probabilities import outputs_of
 from espalier.networks.classifier import Classifier, build_classifier
 from espalier.networks.options import NetworkSize
 from espalier.networks.weights import load_weights

@@ -10,9 +10,9 @@ from jaxtyping import Float32
 from espalier.cohort.read import read_path
 from espalier.cohort.volume import Volume
 from espalier.deployment.bundle import Bundle
-from espalier.labels.probabilities import outputs_of, probabilities_of
 from espalier.errors import InputError, MissingError, ScanError
 from espalier.geometry import crop_or_pad
+from espalier.labels.probabilities import outputs_of, probabilities_of
 from espalier.store.preprocess import preprocess, scale_hu
 
 FEWEST_SLICES: Final = 8

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePath
@@ -42,8 +42,8 @@ def list_masks(root: Path) -> tuple[str, ...]:
 def match_masks(folder: Path, cohort: str, listing: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
     """Return for each scan of the cohort the masks that are named after it: one, or none, or several at odds.
 
-    A file is named after a scan by its id, its series UID, the tail of its source's path (two parts or more), or its
-    stem where no other scan of the cohort has that stem; the first of these that gives a file decides.
+    A file is named after a scan by its id, the tail of its source's path (two parts or more), its series UID, or its
+    stem; the first of these that gives a file decides. A path, UID or stem that two scans share names neither.
 
     Parameters
     ----------
@@ -55,12 +55,13 @@ def match_masks(folder: Path, cohort: str, listing: tuple[str, ...]) -> Mapping[
         What `list_masks` returned.
     """
     rows = cohort_rows(folder, cohort)
-    stems = Counter(row["stem"] for row in rows.values())
+    own = {name: Counter(row[name] for row in rows.values()) for name in ("source", "series_uid", "stem")}
     by_stem: dict[str, list[str]] = {}
     by_path = {_without_suffix(name): name for name in listing}
     for name in listing:
         by_stem.setdefault(_without_suffix(PurePath(name).name), []).append(name)
-    return {scan: _named_after(row, by_stem, by_path, lone_stem=stems[row["stem"]] == 1) for scan, row in rows.items()}
+    lone = {scan: {name for name, counts in own.items() if row[name] and counts[row[name]] == 1} for scan, row in rows.items()}
+    return {scan: _named_after(row, lone[scan], by_stem, by_path) for scan, row in rows.items()}
 
 
 def existing_masks(root: Path, names: Sequence[str], structures: Sequence[str], *, scan: str) -> Masks:
@@ -129,15 +130,17 @@ def _world_box(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _named_after(
-    row: Mapping[str, Any], by_stem: Mapping[str, list[str]], by_path: Mapping[str, str], *, lone_stem: bool
+    row: Mapping[str, Any], lone: Collection[str], by_stem: Mapping[str, list[str]], by_path: Mapping[str, str]
 ) -> tuple[str, ...]:
-    for own in (row["scan"], row["series_uid"]):
-        if own and own in by_stem:
-            return tuple(by_stem[own])
-    for tail in _tails(row["source"]):
+    if row["scan"] in by_stem:
+        return tuple(by_stem[row["scan"]])
+    for tail in _tails(row["source"]) if "source" in lone else ():
         if tail in by_path:
             return (by_path[tail],)
-    return tuple(by_stem.get(row["stem"], ())) if row["stem"] and lone_stem else ()
+    for name in ("series_uid", "stem"):
+        if name in lone and row[name] in by_stem:
+            return tuple(by_stem[row[name]])
+    return ()
 
 
 def _tails(source: str) -> Iterator[str]:

@@ -95,6 +95,13 @@ STAGES: Final[Mapping[str, Callable[..., Summary]]] = {
 }
 
 
+def do(study: StudyFile, verb: str, *, workers: int) -> Summary:
+    """Run one stage; what it already has, whole and up to date, is left as it is."""
+    with locked(study.folder):
+        sweep(study.folder)
+        return STAGES[verb](study, workers=workers)
+
+
 def run(study: StudyFile, *, workers: int) -> list[Summary]:
     """Run every stage in order; what is whole and up to date is left as it is."""
     with locked(study.folder):

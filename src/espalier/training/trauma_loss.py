@@ -41,7 +41,8 @@ def trauma_loss(
     """Return the cross entropy of yes-or-no groups, that of graded ones, and 0.1 of that of any injury, added up, in nats.
 
     The first two are means over their groups (bowel and extravasation; kidney, liver and spleen), each group a mean over
-    scans with the paper's weights. With p(any injury) = 1 - Π p(healthy), taken in log space, so that it stays exact where all structures are healthy.
+    scans with the paper's weights. With p(any injury) = 1 - Π p(healthy), taken in log space, so that it stays exact
+    where all structures are healthy.
 
     Parameters
     ----------
