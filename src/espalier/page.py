@@ -1,8 +1,10 @@
 """Pages for people: one self-contained HTML file, figures as SVG, slices as PNG, nothing from outside."""
 
 import base64
+import hashlib
 import html
 import io
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -74,7 +76,10 @@ def figure_svg(figure: "Figure", *, caption: str) -> str:
     stream = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "espalier", "svg.fonttype": "none"}):
         figure.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None})
-    svg = stream.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", stream.getvalue(), flags=re.DOTALL)
+    # matplotlib numbers its ids from one in every figure; on one page they would clash.
+    own = hashlib.sha256(svg.encode()).hexdigest()[:8]
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}-", svg)
     drawing = svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{html.escape(caption, quote=True)}" ', 1)
     return f"<figure>{drawing}<figcaption>{html.escape(caption)}</figcaption></figure>"
 

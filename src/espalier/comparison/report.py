@@ -1,7 +1,6 @@
 """The page of a comparison: the answer first, then what it rests on."""
 
 import html
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +130,7 @@ def _gain_section(own: _Page) -> str:
         "there are fewer than 20 positives or negatives."
     )
     left_out = "; ".join(f"{title(f)}: {why}" for f, why in own.results["left_out"].items())
-    parts = [_drawn(figure, "gain", caption=caption)]
+    parts = [figure_svg(figure, caption=caption)]
     parts += [_gain_table(own, arm) for arm in own.others]
     parts += [paragraph(f"Left out of every mean: {left_out}.", look="quiet")] if left_out else []
     return section("Gain per finding", *parts)
@@ -195,7 +194,7 @@ def _curves_section(own: _Page) -> str:
     for ax, (shown, arms) in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True):
         draw_curves(arms, ax=ax, colours=colours_of(own.pairs.arms), down=shown)
     caption = "Training curves, one line a seed. The validation AUROC is recomputed from the logits that the training wrote."
-    return section("Training", _drawn(figure, "curves", caption=caption))
+    return section("Training", figure_svg(figure, caption=caption))
 
 
 def _seeds(own: _Page, arm: str, loss: str | None) -> list[tuple[list[float], list[float]]]:
@@ -250,8 +249,3 @@ def _figure(width: float, height: float) -> "Figure":
 
     return Figure(figsize=(width, height), layout="constrained")
 
-
-def _drawn(figure: "Figure", name: str, *, caption: str) -> str:
-    """Return the figure as SVG whose ids are its own on the page: matplotlib gives every figure the same."""
-    drawing = re.sub(r"<metadata>.*?</metadata>", "", figure_svg(figure, caption=caption), flags=re.DOTALL)
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", drawing)

@@ -8,19 +8,20 @@ from espalier.phantom.chest_look_alikes import paint_look_alikes
 from espalier.phantom.draw import Canvas, mottle
 from espalier.phantom.findings import Truth
 from espalier.phantom.painting import Painting
-from espalier.phantom.scanner import draw_person
+from espalier.phantom.scanner import Girth, draw_person
 from espalier.phantom.streams import Streams
 
 
-def paint_chest(canvas: Canvas, streams: Streams, prevalence: float) -> Painting:
+def paint_chest(canvas: Canvas, girth: Girth, streams: Streams, prevalence: float) -> Painting:
     """Paint the patient of these streams and return masks and truth."""
     findings = draw_findings(streams.rng("truth"), prevalence)
     female = draw_person(streams.rng("person"), 0).sex == "F"
     rng = streams.rng("body")
-    thorax = draw_thorax(canvas, rng, findings, female=female)
+    thorax = draw_thorax(canvas, girth, rng, findings, female=female)
     masks = draw_masks(thorax)
     details = paint_findings(Scene(canvas, thorax, streams.rng("findings"), streams.sites("findings")), findings)
     look_alikes = paint_look_alikes(Scene(canvas, thorax, streams.rng("look_alikes"), streams.sites("look_alikes")))
-    canvas.hu[...] += np.float32(rng.normal(0, 6)) + np.float32(rng.uniform(0, 3)) * mottle(canvas, rng, (120, 300))
+    drift = np.float32(rng.normal(0, 6)) + np.float32(rng.uniform(0, 3)) * mottle(canvas, rng, (120, 300))
+    canvas.hu[...] += drift * thorax.frame.body
     truth = Truth(anatomy="chest", findings=findings, details=details, look_alikes=look_alikes)
-    return Painting(masks, thorax.frame.body, thorax.frame.half_y_mm, truth)
+    return Painting(masks, thorax.frame.body, truth)

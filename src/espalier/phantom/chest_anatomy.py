@@ -29,6 +29,7 @@ from espalier.phantom.draw import (
     whole,
 )
 from espalier.phantom.findings import Detail
+from espalier.phantom.scanner import Girth
 
 STRUCTURES: Final = (
     "lung_upper_lobe_left",
@@ -88,12 +89,13 @@ class Scene:
         return self.sites.pick(self.canvas, where, count)
 
 
-def draw_thorax(canvas: Canvas, rng: np.random.Generator, findings: Mapping[str, int], *, female: bool) -> Thorax:
+def draw_thorax(canvas: Canvas, girth: Girth, rng: np.random.Generator, findings: Mapping[str, int], *, female: bool) -> Thorax:
     """Draw a chest with these findings as far as they change its anatomy."""
     u = rng.uniform
     details: dict[str, Detail] = {}
     frame = draw_frame(
         canvas,
+        girth,
         rng,
         female=female,
         emphysema=bool(findings["emphysema"]),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from espalier.phantom.draw import Canvas, Share, ellipsoid, mix, paint, rotation, step
+from espalier.phantom.scanner import Girth
 from espalier.phantom.trunk import Shells, draw_spine, fraction
 
 
@@ -26,11 +27,12 @@ class Frame:
     above_dome_mm: Share
 
 
-def draw_frame(canvas: Canvas, rng: np.random.Generator, *, female: bool, emphysema: bool, fibrosis: bool) -> Frame:
+def draw_frame(
+    canvas: Canvas, girth: Girth, rng: np.random.Generator, *, female: bool, emphysema: bool, fibrosis: bool
+) -> Frame:
     """Draw the wall and an empty cavity of fat; emphysema flattens the diaphragm and lengthens the chest, fibrosis lifts it."""
     u = rng.uniform
-    half_x = u(140, 180)
-    half_y, height = half_x * u(0.62, 0.75), u(210, 260)
+    half_x, half_y, height = girth.half_x_mm, girth.half_y_mm, u(210, 260)
     fat, muscle = u(6, 26), u(9, 16)
     widening = 1 + 0.12 * np.clip((canvas.z / height - 0.3) / 0.25, 0, 1)
     skin_mm = Shells(canvas.x / widening, canvas.y, 2.4).distance_mm(half_x, half_y)

@@ -47,12 +47,20 @@ class Patch:
     share: Share
 
 
-def make_canvas(grid: Grid, pose: Affine, *, hu: float) -> Canvas:
-    """Return a canvas filled with `hu`; `pose` maps body positions (x, y, z, 1) to world positions in mm."""
+def make_canvas(grid: Grid, pose: Affine, *, hu: float, box: Box | None = None) -> Canvas:
+    """Return a canvas of a grid, or of a box of it, filled with `hu`.
+
+    `pose` maps body positions (x, y, z, 1) to world positions in mm.
+    """
+    lows, shape = (0, 0, 0), grid.shape
+    if box is not None:
+        lows = (box[0].start, box[1].start, box[2].start)
+        shape = (box[0].stop - lows[0], box[1].stop - lows[1], box[2].stop - lows[2])
     whole = np.linalg.inv(pose) @ grid.affine
-    x, y, z = (_linear(row, (slice(0, grid.shape[0]), slice(0, grid.shape[1]), slice(0, grid.shape[2]))) for row in whole[:3])
+    whole[:3, 3] += whole[:3, :3] @ lows
+    x, y, z = (_linear(row, (slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2]))) for row in whole[:3])
     edge_mm = float(abs(np.linalg.det(whole[:3, :3])) ** (1 / 3))
-    return Canvas(x, y, z, np.full(grid.shape, hu, np.float32), whole[:3], np.linalg.inv(whole)[:3], edge_mm)
+    return Canvas(x, y, z, np.full(shape, hu, np.float32), whole[:3], np.linalg.inv(whole)[:3], edge_mm)
 
 
 def _linear(row: Float[np.ndarray, "4"], box: Box) -> Share:

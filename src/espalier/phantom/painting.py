@@ -11,9 +11,8 @@ from espalier.phantom.findings import Truth
 
 @dataclass(frozen=True, slots=True)
 class Painting:
-    """Masks (value = index of the structure + 1), the body's outline, half its depth in mm, and the truth."""
+    """Masks (value = index of the structure + 1), the share of the body, and the truth."""
 
     masks: UInt8[np.ndarray, "z y x"]
     body: Share
-    half_y_mm: float
     truth: Truth

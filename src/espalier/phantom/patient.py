@@ -13,11 +13,22 @@ from espalier.phantom.findings import Anatomy, Truth
 from espalier.phantom.options import PhantomOptions
 from espalier.phantom.painting import Painting
 from espalier.phantom.reports import STYLES, report_text
-from espalier.phantom.scanner import AIR_HU, Person, Series, add_noise, draw_person, draw_series, draw_table
+from espalier.phantom.scanner import (
+    AIR_HU,
+    Girth,
+    Person,
+    Series,
+    add_noise,
+    body_box,
+    draw_girth,
+    draw_person,
+    draw_series,
+    draw_table,
+)
 from espalier.phantom.streams import Streams
 from espalier.phantom.trauma import paint_trauma
 
-Paint = Callable[[Canvas, Streams, float], Painting]
+Paint = Callable[[Canvas, Girth, Streams, float], Painting]
 PAINT: Final[Mapping[Anatomy, Paint]] = {"chest": paint_chest, "trauma": paint_trauma}
 
 
@@ -58,7 +69,12 @@ def make_patient(number: int, options: PhantomOptions) -> Patient:
 
 
 def _scan(streams: Streams, series: Series, options: PhantomOptions) -> tuple[Scan, Truth]:
+    girth = draw_girth(streams.rng("size"), options.anatomy)
+    box = body_box(series, girth, options.anatomy)
+    part = make_canvas(series.grid, series.pose, hu=AIR_HU, box=box)
+    painting = PAINT[options.anatomy](part, girth, streams, options.prevalence)
     canvas = make_canvas(series.grid, series.pose, hu=AIR_HU)
-    painting = PAINT[options.anatomy](canvas, streams, options.prevalence)
-    draw_table(canvas, streams.rng("table"), painting.body, painting.half_y_mm)
-    return Scan(series, add_noise(canvas, painting.body, series), painting.masks), painting.truth
+    body, masks = np.zeros_like(canvas.hu), np.zeros(canvas.hu.shape, np.uint8)
+    canvas.hu[box], body[box], masks[box] = part.hu, painting.body, painting.masks
+    draw_table(canvas, streams.rng("table"), body, girth.half_y_mm)
+    return Scan(series, add_noise(canvas, body, series), masks), painting.truth

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int16
 
 from espalier.geometry import Affine, Grid, affine_from
-from espalier.phantom.draw import Canvas, Share, mix, rotation
+from espalier.phantom.draw import Box, Canvas, Share, mix, rotation
 from espalier.phantom.findings import Anatomy
 from espalier.phantom.options import PhantomOptions
 
@@ -24,21 +24,41 @@ LIMITS_HU: Final = (-1024, 3071)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """What differs between chest and abdomen: field of view, length and pose; mm and degrees, most on either side."""
+    """What differs between chest and abdomen: field of view, length, pose (mm, degrees, most on either side) and girth.
+
+    `flatness` is depth over width of the body; `reach` how far it is drawn, as a share of half its width and in mm of z.
+    """
 
     field_mm: tuple[float, float]
     length_mm: tuple[float, float]
     turn_degrees: tuple[float, float, float]
     shift_mm: tuple[float, float, float]
     noise_hu: tuple[float, float]
+    half_x_mm: tuple[float, float]
+    flatness: tuple[float, float]
+    reach: tuple[float, float]
 
 
 SETTINGS: Final[dict[Anatomy, Setting]] = {
     "trauma": Setting(
-        field_mm=(350, 405), length_mm=(235, 275), turn_degrees=(8, 8, 15), shift_mm=(20, 18, 25), noise_hu=(6, 20)
+        field_mm=(350, 405),
+        length_mm=(235, 275),
+        turn_degrees=(8, 8, 15),
+        shift_mm=(20, 18, 25),
+        noise_hu=(6, 20),
+        half_x_mm=(138, 172),
+        flatness=(0.65, 0.8),
+        reach=(1.12, 175),
     ),
     "chest": Setting(
-        field_mm=(345, 415), length_mm=(290, 350), turn_degrees=(6, 5, 10), shift_mm=(20, 15, 25), noise_hu=(10, 35)
+        field_mm=(345, 415),
+        length_mm=(290, 350),
+        turn_degrees=(6, 5, 10),
+        shift_mm=(20, 15, 25),
+        noise_hu=(10, 35),
+        half_x_mm=(140, 180),
+        flatness=(0.62, 0.75),
+        reach=(1.4, 210),
     ),
 }
 
@@ -82,6 +102,33 @@ def draw_person(rng: np.random.Generator, number: int) -> Person:
         study_date=str(days).replace("-", ""),
         manufacturer=MANUFACTURERS[rng.integers(len(MANUFACTURERS))],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Girth:
+    """Half width and half depth of a body at the skin, in mm."""
+
+    half_x_mm: float
+    half_y_mm: float
+
+
+def draw_girth(rng: np.random.Generator, anatomy: Anatomy) -> Girth:
+    """Return how large a patient is."""
+    setting = SETTINGS[anatomy]
+    half_x = rng.uniform(*setting.half_x_mm)
+    return Girth(half_x, half_x * rng.uniform(*setting.flatness))
+
+
+def body_box(series: Series, girth: Girth, anatomy: Anatomy) -> Box:
+    """Return the part of the grid that holds the body and what lies on its skin; only this needs to be drawn."""
+    to_index = np.linalg.inv(series.grid.affine) @ series.pose
+    share, half_z = SETTINGS[anatomy].reach
+    round_part = np.hypot(to_index[:3, 0] * girth.half_x_mm, to_index[:3, 1] * girth.half_y_mm) * share
+    reach = round_part + np.abs(to_index[:3, 2]) * half_z + 1
+    lows = np.clip(np.floor(to_index[:3, 3] - reach), 0, series.grid.shape).astype(int)
+    highs = np.clip(np.ceil(to_index[:3, 3] + reach) + 1, lows, series.grid.shape).astype(int)
+    z, y, x = (slice(int(low), int(high)) for low, high in zip(lows, highs, strict=True))
+    return z, y, x
 
 
 def draw_series(rng: np.random.Generator, options: PhantomOptions) -> tuple[Series, ...]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from espalier.phantom.draw import Sites
 
-NAMES: Final = ("person", "series", "truth", "body", "table", "findings", "look_alikes", "report")
+NAMES: Final = ("person", "series", "truth", "size", "body", "table", "findings", "look_alikes", "report")
 
 
 class Streams:

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from espalier.phantom.draw import Canvas, Share, ellipsoid, mix, paint, step, unite
+from espalier.phantom.scanner import Girth
 from espalier.phantom.trunk import Shells, draw_spine, fraction
 
 
 @dataclass(frozen=True, slots=True)
 class Torso:
-    """The trunk as drawn: half axes in mm, tissue in HU, and shares of its parts."""
+    """The trunk as drawn: half axes of the cavity in mm, tissue in HU, and shares of its parts."""
 
-    half_x_mm: float
-    half_y_mm: float
     cavity_x_mm: float
     cavity_y_mm: float
     muscle_hu: float
@@ -30,11 +29,10 @@ class Torso:
     room: Share
 
 
-def draw_torso(canvas: Canvas, rng: np.random.Generator) -> Torso:
+def draw_torso(canvas: Canvas, girth: Girth, rng: np.random.Generator) -> Torso:
     """Draw skin to diaphragm and return it; `room` is the share where abdominal structures may lie."""
     u = rng.uniform
-    half_x = u(138, 172)
-    half_y = half_x * u(0.65, 0.8)
+    half_x, half_y = girth.half_x_mm, girth.half_y_mm
     fat, muscle, power = u(6, 28), u(9, 16), u(2.1, 2.6)
     shells = Shells(canvas.x, canvas.y, power)
     skin_mm = shells.distance_mm(half_x, half_y)
@@ -62,8 +60,6 @@ def draw_torso(canvas: Canvas, rng: np.random.Generator) -> Torso:
         paint(canvas, patch, muscle_hu, body * (muscle_mm < 0))
     _draw_ribs(canvas, rng, depth_mm, half_x)
     return Torso(
-        half_x_mm=half_x,
-        half_y_mm=half_y,
         cavity_x_mm=cavity_x,
         cavity_y_mm=cavity_y,
         muscle_hu=muscle_hu,

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from espalier.phantom.draw import Canvas, Point, Share, Sites, ellipsoid, mix, mottle, paint, rotation, tilt, unite, whole
+from espalier.phantom.scanner import Girth
 from espalier.phantom.torso import Torso, draw_torso
 
 STRUCTURES: Final = ("liver", "spleen", "kidney_left", "kidney_right", "bowel")
@@ -69,9 +70,9 @@ class Scene:
         return self.sites.pick(self.canvas, where, count)
 
 
-def draw_abdomen(canvas: Canvas, rng: np.random.Generator, sites: Sites) -> Abdomen:
+def draw_abdomen(canvas: Canvas, girth: Girth, rng: np.random.Generator, sites: Sites) -> Abdomen:
     """Draw a healthy abdomen; `soft` is unlabelled soft tissue, `free` the share of fat where nothing lies."""
-    torso = draw_torso(canvas, rng)
+    torso = draw_torso(canvas, girth, rng)
     tissue = rng.uniform(100, 150)
     phase = Phase(tissue, tissue + rng.uniform(10, 90))
     solid = _draw_solid(canvas, rng, torso, phase)
