@@ -35,6 +35,9 @@ def main() -> None:
     rows = [{"what": f"macro AUROC, {arm}", "ours": value, "unit": "AUROC"} for arm, value in told["arms"].items()]
     rows += [{"what": f"{arm} minus plain", "ours": value, "unit": "AUROC"} for arm, value in told["differences"].items()]
     rows += [{"what": f"{arm} minus placebo", "ours": value, "unit": "AUROC"} for arm, value in told["against_placebo"].items()]
+    for arm, difference in comparison["differences"].items():
+        for finding, values in difference["findings"].items():
+            rows.append({"what": f"{arm} minus plain, {finding}", "ours": values["auroc"], "unit": "AUROC"})
     for arm, cost in comparison["cost"].items():
         plain = comparison["cost"]["plain"]["seconds_per_step"]
         rows.append({"what": f"time per step, {arm}", "ours": cost["seconds_per_step"], "other": plain,

@@ -103,11 +103,13 @@ def _nearest_axes(direction: Float[np.ndarray, "3 3"]) -> tuple[tuple[int, int, 
 
 
 def respaced(grid: Grid, spacing: Triple) -> Grid:
-    """Return a grid of another spacing over the same field: same first centre, same directions, size rounded."""
+    """Return a grid of another spacing over the same field: same middle, same directions, size rounded."""
     old = np.asarray(grid.spacing_mm)
     shape = np.maximum(1, np.round(np.asarray(grid.shape) * old / np.asarray(spacing))).astype(int)
     affine = grid.affine.copy()
     affine[:3, :3] = direction_of(grid.affine) * np.asarray(spacing)
+    # Around the middle, or thick slices resampled finer would leave the last planes outside the scan.
+    affine[:3, 3] += direction_of(grid.affine) @ (((np.asarray(grid.shape) - 1) * old - (shape - 1) * np.asarray(spacing)) / 2)
     return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
 
 

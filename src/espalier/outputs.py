@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, that say what they are, and that notice when they were changed."""
 
+import errno
 import hashlib
 import json
 import os
@@ -41,6 +42,7 @@ VERSIONS: Final[Mapping[str, int]] = {
 }
 COMPLETION: Final = "complete.json"
 PRIVATE: Final = 0o600
+UNWRITABLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.EISDIR}
 
 
 @contextmanager
@@ -59,6 +61,8 @@ def written_whole(path: Path, *, private: bool = False) -> Iterator[Path]:
         partial.replace(path)
         _sync(path.parent)
     except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
         raise ResourceError(
             path,
             found=f"could not be written ({error.strerror or type(error).__name__})",

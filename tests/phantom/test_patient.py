@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from espalier.geometry import direction_of, resample
+from espalier.phantom.draw import make_canvas
 from espalier.phantom.findings import FINDINGS, LOOK_ALIKES, SOLID, Anatomy
 from espalier.phantom.options import PhantomOptions
-from espalier.phantom.patient import Patient, Scan, make_patient
+from espalier.phantom.patient import PAINT, Patient, Scan, make_patient
+from espalier.phantom.scanner import body_box, draw_girth, draw_series
+from espalier.phantom.streams import Streams
 
 QUICK = PhantomOptions(pixels=36, slice_mm=(10.0, 10.0), seed=5)
 ANATOMIES: tuple[Anatomy, ...] = ("trauma", "chest")
@@ -135,3 +138,19 @@ def test_lobes_lie_as_in_a_body() -> None:
         assert upper_left[2] > lower_left[2]
         assert upper_right[2] > middle[2] > lower_right[2] - 30
         assert lower_right[1] > middle[1]
+
+
+@pytest.mark.parametrize("anatomy", ANATOMIES)
+def test_no_part_of_the_body_lies_outside_the_box_that_is_drawn(anatomy: Anatomy) -> None:
+    options, drawn = replace(QUICK, anatomy=anatomy), []
+    for number in range(8):
+        streams = Streams(options.seed, number)
+        series = draw_series(streams.rng("series"), options)[0]
+        girth = draw_girth(streams.rng("size"), anatomy)
+        whole = make_canvas(series.grid, series.pose, hu=-1000)
+        body = PAINT[anatomy](whole, girth, streams, 0.25).body
+        box = body_box(series, girth, anatomy)
+        drawn.append(body[box].size / body.size)
+        body[box] = 0
+        assert body.max() == 0
+    assert np.mean(drawn) < {"trauma": 0.8, "chest": 1.0}[anatomy]

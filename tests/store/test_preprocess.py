@@ -130,8 +130,9 @@ def test_masks_lie_on_the_very_grid_of_the_voxels_whatever_grid_they_came_on(
     stored = preprocess(volume, wanted)
     assert masks.shape == stored.shape == shape
     assert masks.dtype == np.uint8
-    assert (stored[masks == 1] >= 400).all()
-    assert (stored[masks == 0] <= 600).all()
+    # A voxel whose nearest neighbour is inside has at least half of its weight inside along each axis.
+    assert (stored[masks == 1] >= 125).all()
+    assert (stored[masks == 0] <= 875).all()
 
 
 def test_masks_of_a_part_of_the_scan_are_background_elsewhere() -> None:
@@ -167,7 +168,6 @@ def test_the_upright_grid_of_a_tilted_scan_covers_all_of_it() -> None:
     assert (stored == 50).sum() == pytest.approx(16 * 20 * 20, rel=0.08)
 
 
-@pytest.mark.xfail(reason="geometry.respaced keeps the first centre, so the last planes reach beyond a thick last slice")
 @pytest.mark.parametrize(("spacing_z_mm", "slices"), [(0.7, 200), (1.0, 140), (1.5, 93), (3.0, 47)])
 def test_a_thick_scan_fills_its_stored_grid_to_the_last_slice(spacing_z_mm: float, slices: int) -> None:
     volume = Volume(np.full((28, 4, 4), 50, dtype=np.int16), UPRIGHT * np.array([5 / 3, 1, 1, 1]))

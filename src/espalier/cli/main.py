@@ -1,5 +1,6 @@
 """The `espalier` command: finds the verb, prints what it returns, turns every error into one sentence."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -28,7 +29,7 @@ from espalier.cli import (
     verify,
 )
 from espalier.cli.speak import complain, say
-from espalier.errors import FAILED, WRONG_USE, EspalierError
+from espalier.errors import DONE, FAILED, WRONG_USE, EspalierError
 
 HELP: Final = """Train CT diagnosis models against a lattice of free anatomy, and prove whether the lattice helped.
 
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(tokens: list[str], *, as_json: bool, debug: bool) -> int:
     try:
         result = build()(tokens, exit_on_error=False, print_error=False)
-        return say(result, as_json=as_json) if result is not None else 0
+        return say(result, as_json=as_json) if result is not None else DONE
     except EspalierError as error:
         if debug:
             raise
@@ -84,6 +85,10 @@ def _run(tokens: list[str], *, as_json: bool, debug: bool) -> int:
     except CycloptsError as error:
         print(f"espalier: {error} See `espalier --help`.", file=sys.stderr)
         return WRONG_USE
+    except BrokenPipeError:
+        # The reader of our output has left (`| head`); what was asked for is done.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except KeyboardInterrupt:
         print("espalier: stopped; the same command goes on from here.", file=sys.stderr)
         return FAILED

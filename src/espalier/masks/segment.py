@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -145,15 +146,11 @@ def _existing_folder(options: MaskOptions, folder: Path) -> str:
     return options.folder
 
 
-_LISTINGS: Final[dict[tuple[Path, str], tuple[str, ...]]] = {}
-
-
+@lru_cache(maxsize=2)
 def _listing(root: Path, key: str) -> tuple[str, ...]:
-    """Return the files below `root`, listed once per process and content."""
-    if (root, key) not in _LISTINGS:
-        _LISTINGS.clear()
-        _LISTINGS[root, key] = list_masks(root)
-    return _LISTINGS[root, key]
+    """Return the files below `root`, listed once per process; `key` is the hash of the list that the stage saw."""
+    del key
+    return list_masks(root)
 
 
 def _complete(folder: Path) -> bool:

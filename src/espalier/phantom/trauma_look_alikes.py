@@ -70,7 +70,7 @@ def _mesenteric_node(scene: Scene) -> bool:
 
 
 def _mesenteric_cyst(scene: Scene) -> bool:
-    count = int(scene.rng.poisson(0.5))
+    count = int(scene.rng.poisson(0.8))
     if not count:
         return False
     places = scene.pick(_free(scene) & ~near_bowel(scene), count)
@@ -100,25 +100,25 @@ def _bright(scene: Scene) -> tuple[float, float]:
 
 def _wall_calcification(scene: Scene) -> bool:
     body = scene.abdomen.torso.body
-    return _blobs(scene, _wall(scene), 1.1, radii_mm=(13, 20), hu=_bright(scene), within=body)
+    return _blobs(scene, _wall(scene), 1.4, radii_mm=(14, 20), hu=_bright(scene), within=body)
 
 
 def _oral_contrast(scene: Scene) -> bool:
     bowel = scene.abdomen.bowel
-    return _blobs(scene, bowel > 0.9, 1.1, radii_mm=(13, 20), hu=_bright(scene), within=bowel)
+    return _blobs(scene, bowel > 0.9, 1.4, radii_mm=(14, 20), hu=_bright(scene), within=bowel)
 
 
 def _bowel_gas(scene: Scene) -> bool:
     """Paint gas into loops; never worth a name."""
     bowel = scene.abdomen.bowel
-    _blobs(scene, bowel > 0.9, 2.0, radii_mm=(9, 17), hu=(-850, -850), within=bowel)
+    _blobs(scene, bowel > 0.9, 2.5, radii_mm=(9, 18), hu=(-850, -850), within=bowel)
     return False
 
 
 def _subcutaneous_gas(scene: Scene) -> bool:
     torso = scene.abdomen.torso
     fat = (torso.body > 0.95) & (torso.muscle_mm > 0)
-    return _blobs(scene, fat, 0.3, radii_mm=(8, 13), hu=(-850, -850), within=torso.body)
+    return _blobs(scene, fat, 0.6, radii_mm=(10, 18), hu=(-850, -850), within=torso.body)
 
 
 def _streaks(scene: Scene) -> bool:
