@@ -79,11 +79,11 @@ def draw_abdomen(canvas: Canvas, girth: Girth, rng: np.random.Generator, sites: 
     soft_hu = phase.tissue_hu + rng.uniform(-28, 28)
     soft = _draw_soft(canvas, rng, torso, solid, soft_hu)
     room = torso.room * (1 - np.maximum(solid.taken, soft))
+    _draw_bladder(canvas, rng, torso, room)
     bowel = np.zeros_like(room)
     loops = _draw_bowel(canvas, rng, torso, phase, room, bowel)
     _draw_vessels(canvas, rng, torso, solid, phase, sites)
     free = room * (1 - bowel)
-    _draw_bladder(canvas, rng, torso, free)
     return Abdomen(torso, solid, phase, soft, soft_hu, bowel, loops, free)
 
 
@@ -177,7 +177,7 @@ def _draw_bowel(
     """Draw stomach, duodenum, small bowel and colon, in this order; collect their share in `bowel`."""
     u = rng.uniform
     ax, ay = torso.cavity_x_mm, torso.cavity_y_mm
-    wall_hu, oral = phase.tissue_hu - u(5, 45), rng.random() < 0.2
+    wall_hu, oral = phase.tissue_hu - u(5, 45), rng.random() < 0.45
     loops: list[Loop] = []
 
     def loop(centre: Point, radius: float, filling_hu: float, wall_mm: float = 4.0) -> None:
@@ -224,14 +224,14 @@ def _filling(rng: np.random.Generator, gas: float, *, oral: bool) -> float:
     return u(20, 90)
 
 
-def _draw_bladder(canvas: Canvas, rng: np.random.Generator, torso: Torso, free: Share) -> None:
-    """Draw a bladder, empty to full, with urine or excreted contrast's first traces; take its share from `free`."""
+def _draw_bladder(canvas: Canvas, rng: np.random.Generator, torso: Torso, room: Share) -> None:
+    """Draw a bladder, empty to very full, whose fluid is as dense as a laceration; take its share from `room`."""
     u = rng.uniform
-    size = u(14, 48)
-    centre = (u(-8, 8), u(-0.35, -0.05) * torso.cavity_y_mm, -125 + u(0, 0.8) * size)
+    size = u(14, 56)
+    centre = (u(-8, 8), u(-0.35, -0.05) * torso.cavity_y_mm, -120 + u(0.2, 0.7) * size)
     bladder = ellipsoid(canvas, centre, (size * u(0.9, 1.3), size * u(0.8, 1.1), size * u(0.7, 1.1)))
-    paint(canvas, bladder, u(0, 70), free)
-    free[bladder.box] *= 1 - bladder.share
+    paint(canvas, bladder, u(0, 70), room)
+    room[bladder.box] *= 1 - bladder.share
 
 
 def _draw_vessels(canvas: Canvas, rng: np.random.Generator, torso: Torso, solid: Solid, phase: Phase, sites: Sites) -> None:

@@ -15,7 +15,7 @@ CONTRAST_HU: Final = (70.0, 120.0)
 LOW: Final = (0.36, 0.50)
 HIGH: Final = (0.50, 0.78)
 """Radius of a laceration as a share of the radius of a ball of the structure's volume."""
-LIVER: Final = 0.62
+LIVER: Final = 0.85
 """Lesions of the liver are smaller shares: as large as in the spleen they would show in the HU of the whole scan."""
 
 
@@ -128,7 +128,7 @@ def _paint_extravasation(scene: Scene) -> dict[str, Detail]:
         where = scene.abdomen.solid.shares["kidney_left"] + scene.abdomen.solid.shares["kidney_right"] > 0.8
     else:
         where = scene.abdomen.solid.shares[place] > 0.8
-    radii = scene.rng.uniform(14, 20, int(scene.rng.integers(1, 4)))
+    radii = scene.rng.uniform(14, 20, int(scene.rng.integers(1, 3)))
     for radius, centre in zip(radii, scene.pick(where, len(radii)), strict=False):
         hu = scene.abdomen.phase.blood_hu + scene.rng.uniform(120, 220)
         paint(scene.canvas, blob(scene.canvas, scene.rng, centre, float(radius)), hu, scene.abdomen.torso.room)

@@ -18,18 +18,23 @@ def paint_look_alikes(scene: Scene) -> tuple[str, ...]:
     return tuple(name for name, paint_one in PAINTERS.items() if paint_one(scene))
 
 
+def _count(rng: np.random.Generator, rate: float) -> int:
+    """Return how many of a kind a patient has, `rate` on average: most have none, some have many."""
+    return int(rng.poisson(rate * rng.gamma(0.6, 1 / 0.6)))
+
+
 def _cysts(scene: Scene) -> bool:
-    places = scene.pick(scene.abdomen.soft > 0.9, int(scene.rng.poisson(1.2)))
+    places = scene.pick(scene.abdomen.soft > 0.9, _count(scene.rng, 1.4))
     for centre in places:
-        laceration(scene, centre, scene.rng.uniform(13, 26), within=scene.abdomen.soft, hu=scene.abdomen.soft_hu)
+        laceration(scene, centre, scene.rng.uniform(13, 30), within=scene.abdomen.soft, hu=scene.abdomen.soft_hu)
     return bool(places)
 
 
 def _blobs(
     scene: Scene, where: Where, rate: float, *, radii_mm: tuple[float, float], hu: tuple[float, float], within: Share
 ) -> bool:
-    """Paint blobs at a Poisson-distributed number of places."""
-    places = scene.pick(where, int(scene.rng.poisson(rate)))
+    """Paint blobs at `rate` places on average."""
+    places = scene.pick(where, _count(scene.rng, rate))
     for centre in places:
         patch = blob(scene.canvas, scene.rng, centre, scene.rng.uniform(*radii_mm))
         paint(scene.canvas, patch, scene.rng.uniform(*hu), within)
@@ -70,7 +75,7 @@ def _mesenteric_node(scene: Scene) -> bool:
 
 
 def _mesenteric_cyst(scene: Scene) -> bool:
-    count = int(scene.rng.poisson(0.8))
+    count = _count(scene.rng, 0.8)
     if not count:
         return False
     places = scene.pick(_free(scene) & ~near_bowel(scene), count)
@@ -100,12 +105,12 @@ def _bright(scene: Scene) -> tuple[float, float]:
 
 def _wall_calcification(scene: Scene) -> bool:
     body = scene.abdomen.torso.body
-    return _blobs(scene, _wall(scene), 1.4, radii_mm=(14, 20), hu=_bright(scene), within=body)
+    return _blobs(scene, _wall(scene), 1.8, radii_mm=(14, 20), hu=_bright(scene), within=body)
 
 
 def _oral_contrast(scene: Scene) -> bool:
     bowel = scene.abdomen.bowel
-    return _blobs(scene, bowel > 0.9, 1.4, radii_mm=(14, 20), hu=_bright(scene), within=bowel)
+    return _blobs(scene, bowel > 0.9, 1.8, radii_mm=(14, 20), hu=_bright(scene), within=bowel)
 
 
 def _bowel_gas(scene: Scene) -> bool:
