@@ -101,11 +101,11 @@ def test_called_again_it_does_nothing_and_equal_inputs_give_equal_bytes(study: P
     assert [file.read_bytes() for file in files] == before
 
 
-def test_other_predictions_and_other_costs_make_it_anew(study: Path) -> None:
+def test_other_predictions_make_it_anew_and_other_costs_do_not(study: Path) -> None:
     compare(OPTIONS, folder=study, arms=ARMS, seeds=SEEDS)
     cost = study / "runs/masks/seed-0/cost.json"
     write_json(cost, {"seconds_per_step": 1.0, "peak_memory_bytes": 2**30}, kind="cost")
-    assert compare(OPTIONS, folder=study, arms=ARMS, seeds=SEEDS).done == 1
+    assert compare(OPTIONS, folder=study, arms=ARMS, seeds=SEEDS).done == 0
     path = study / "evaluation/masks/seed-0/predictions/test.parquet"
     frame = pl.read_parquet(path).with_columns(probability=1 - pl.col("probability"))
     from espalier.outputs import write_table

@@ -76,7 +76,10 @@ def _checked(options: ComparisonOptions, arms: Sequence[str]) -> ComparisonOptio
 
 
 def _inputs(folder: Path, arms: Sequence[str], seeds: Sequence[int]) -> dict[str, str]:
-    """Return the hash of every file that the numbers or the page rest on, so that a change of any makes both anew."""
+    """Return the hash of every file that the numbers or the page rest on, so that a change of any makes both anew.
+
+    Measured costs are left out: a run that was killed on its way gives the same comparison as one that was not.
+    """
     paths = [path for arm in arms for seed in seeds for path in _inputs_of_run(folder, arm, seed)]
     return {path.relative_to(folder).as_posix(): hash_file(path) for path in (*paths, folder / "store.json") if path.is_file()}
 
@@ -85,7 +88,7 @@ def _inputs_of_run(folder: Path, arm: str, seed: int) -> Iterator[Path]:
     run = run_folder(folder, arm, seed)
     yield from (predictions_path(folder, arm, seed, split) for split in ("validation", "test"))
     yield evaluation_folder(folder, arm, seed) / "metrics.json"
-    yield from (run / name for name in ("run.json", "cost.json", "curves.parquet"))
+    yield from (run / name for name in ("run.json", "curves.parquet"))
     yield from sorted((run / "validation").glob("epoch-*.parquet"))
 
 

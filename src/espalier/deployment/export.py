@@ -66,6 +66,11 @@ class _Source:
         return self.folder / "runs" / self.arm / f"seed-{self.seed}"
 
     @property
+    def compared(self) -> dict[str, Any]:
+        """The comparison without measured times, which differ where nothing else does."""
+        return {name: value for name, value in self.comparison.items() if name != "cost"}
+
+    @property
     def findings(self) -> tuple[str, ...]:
         return tuple(self.run["findings"])
 
@@ -93,7 +98,7 @@ def export(options: ExportOptions, *, folder: Path) -> Summary:
     """
     source = _read_source(options, folder)
     target = folder / options.folder
-    key = hash_of(FORM, options, source.run, source.metrics, source.comparison, _counts(folder), _versions())
+    key = hash_of(FORM, options, source.run, source.metrics, source.compared, _counts(folder), _versions())
     if _is_whole(target, key):
         return _summary(target, source, done=0, words="up to date")
     _refuse_to_replace(target)

@@ -15,7 +15,7 @@ CONTRAST_HU: Final = (70.0, 120.0)
 LOW: Final = (0.36, 0.50)
 HIGH: Final = (0.50, 0.78)
 """Radius of a laceration as a share of the radius of a ball of the structure's volume."""
-LIVER: Final = 0.85
+LIVER: Final = 0.66
 """Lesions of the liver are smaller shares: as large as in the spleen they would show in the HU of the whole scan."""
 
 

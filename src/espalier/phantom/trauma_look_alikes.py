@@ -24,9 +24,9 @@ def _count(rng: np.random.Generator, rate: float) -> int:
 
 
 def _cysts(scene: Scene) -> bool:
-    places = scene.pick(scene.abdomen.soft > 0.9, _count(scene.rng, 1.4))
+    places = scene.pick(scene.abdomen.soft > 0.9, _count(scene.rng, 1.8))
     for centre in places:
-        laceration(scene, centre, scene.rng.uniform(13, 30), within=scene.abdomen.soft, hu=scene.abdomen.soft_hu)
+        laceration(scene, centre, scene.rng.uniform(15, 36), within=scene.abdomen.soft, hu=scene.abdomen.soft_hu)
     return bool(places)
 
 

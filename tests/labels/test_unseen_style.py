@@ -1,0 +1,36 @@
+"""Reports in styles that nobody who wrote the rules had seen: the phantom's, written by someone else."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from espalier.labels.reading import make_reader
+from espalier.phantom.findings import CHEST
+from espalier.phantom.options import PhantomOptions
+from espalier.phantom.patient import make_patient
+from espalier.phantom.reports import STYLES, report_text
+
+PATIENTS = 150
+LEXICONS = {"chest": "ct-rate", "trauma": "ratic"}
+
+
+@pytest.fixture(scope="module", params=LEXICONS)
+def truths(request: pytest.FixtureRequest):
+    options = PhantomOptions(patients=PATIENTS, anatomy=request.param, seed=904, pixels=16, slice_mm=(10, 10))
+    return request.param, [make_patient(number, options).truth for number in range(PATIENTS)]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_macro_f1_on_a_style_kept_out_while_the_rules_were_written(truths, style: str) -> None:
+    anatomy, patients = truths
+    reader = make_reader(LEXICONS[anatomy])
+    findings = CHEST if anatomy == "chest" else reader.findings
+    rng = np.random.default_rng(17)
+    read = [reader.read(report_text(anatomy, truth, rng=rng, style=style))[0] for truth in patients]
+    scores = {
+        finding: f1_score(
+            [t.findings[finding] for t in patients], [states[finding] in {"present", "uncertain"} for states in read]
+        )
+        for finding in findings
+    }
+    assert np.mean(list(scores.values())) >= 0.95, scores
