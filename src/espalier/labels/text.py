@@ -47,11 +47,14 @@ _VERB: Final = re.compile(
 _BULLET: Final = re.compile(r"[ \t]*(?:[•●▪◦·*>\-–—]+|\(?\d{1,2}[.)](?!\d)|\(?[a-h]\))[ \t]+")
 _END: Final = re.compile(
     r"""(?<=[\w)\]%"'])[.!?]["')\]”]*(?:\s+(?=["'(\[•*\-–“]*\s*[A-Z0-9•])|(?=[A-Z][a-z])|\s*$)"""
+    r"""|(?:(?<=[a-z]{4})|(?<=[ -][ivxIVX0-9])|(?<=[ivxIVX]{2})|(?<=\)))\.\s+(?=[a-z]{2})"""
+    r"""|;\s+(?=[A-Z][a-z]+[ ,])"""
     r"""|\s*[•●▪◦]\s*"""
     r"""|(?:(?<=[\s.;:,)])|^)["“”]+\s*(?=[A-Z0-9])|["“”]\s*$|["“”]\s*["“”]\s*"""
 )
 _ABBREVIATION: Final = re.compile(
-    r"(?:\b(?:dr|mr|mrs|ms|prof|vs|approx|ca|fig|cf|resp|e\.g|i\.e|st|seg)|^\s*\(?\d{1,2})$", re.IGNORECASE
+    r"(?:\b(?:dr|mr|mrs|ms|prof|vs|approx|ca|fig|cf|resp|e\.g|i\.e|st|seg|incl|diff|poss|prob|diam|temp|post|lat|sect|segm)|^\s*\(?\d{1,2})$",
+    re.IGNORECASE,
 )
 _SAME_LENGTH: Final = str.maketrans(
     {
@@ -115,20 +118,25 @@ def sentences(report: str) -> list[Sentence]:
     out: list[Sentence] = []
     section, heading, heading_start, opens = "findings", "", -1, False
     holds = False  # a heading that stood alone on its line holds until the next blank line
+    spoken = alone = False  # the section has said something; its heading stood alone on its line
     for start, end, after_gap in _blocks(report):
         if after_gap or not holds:
             heading, heading_start, holds = "", -1, False
+        if spoken and (after_gap or not alone) and section in SILENT_SECTIONS:
+            section = "findings"  # a paragraph without a heading after "Technique: ..." is the report itself
         for part_start, part_end in _pieces(report, start, end):
             body = part_start
             while (found := _heading_at(report, body, part_end)) is not None:
                 name, name_start, body = found
                 kind = _section_of(name)
-                section = kind or section
+                section, spoken, alone = (kind, False, body >= part_end) if kind else (section, spoken, alone)
                 heading, heading_start, opens = ("", -1, False) if kind else (name, name_start, True)
                 holds = not kind and body >= part_end
             if body < part_end and any(c.isalnum() for c in report[body:part_end]):
                 out.append(Sentence(section, heading, heading_start, opens, body, part_end))
-                opens = False
+                opens, spoken = False, True
+                # "Comparison: none." is one sentence; what follows it without a heading is the report itself.
+                section = "findings" if section == "comparison" else section
     return out
 
 

@@ -100,7 +100,7 @@ class TraumaReader:
         for span, grade in sorted(spans, key=lambda s: s[0]):
             clause = scopes.clause(span)
             own = self.words.anatomy.of(text, span, clause)
-            structures = heading if own is None else own
+            structures = (self._before(text, span) or heading) if own is None else own
             if self.words.old.search(text, max(clause[0], span[0] - 40), min(clause[1], span[1] + 20)):
                 continue
             meaning = scopes.meaning(span)
@@ -110,6 +110,11 @@ class TraumaReader:
                 structures = ("all",)
             for place, structure in enumerate(_spread(structures)):
                 yield from self._fact(text, structure, span, several.get((span, place), grade), meaning)
+
+    def _before(self, text: str, span: tuple[int, int]) -> tuple[str, ...]:
+        """Return the last structure that the sentence names before a span: "renal laceration, 5 cm, graded AAST 5"."""
+        named = [name for _, end, name in self.words.anatomy.found(text) if end <= span[0]]
+        return tuple(named[-1:])
 
     def _bare_grades(self, text: str) -> Iterable[tuple[tuple[int, int], int]]:
         """Yield the numbers of "AAST grade: spleen III, liver II"."""
