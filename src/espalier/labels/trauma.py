@@ -18,8 +18,11 @@ from espalier.labels.text import SILENT_SECTIONS, Sentence, plain, sentences
 from espalier.labels.trauma_words import TraumaWords, trauma_words
 
 HIGH_FROM: Final = 4
-_NUMBER: Final = {"i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5, "1": 1, "2": 2, "3": 3, "4": 4, "5": 5}
-_ONE: Final = r"(?P<{}>iii|ii|iv|i|v|[1-5])"
+_NUMBER: Final = {"i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5, "1": 1, "2": 2, "3": 3, "4": 4, "5": 5} | {
+    word: number for number, word in enumerate(("one", "two", "three", "four", "five"), start=1)
+}
+_ANY: Final = "iii|ii|iv|i|v|[1-5]|one|two|three|four|five"
+_ONE: Final = rf"(?P<{{}}>{_ANY})"
 _GRADE: Final = re.compile(
     r"\b(?:(?:aast|ois|wses|moore)\b[\s\-/:(]*)*(?:grade[sd]?|gr\.|class|aast|ois)\b"
     r"(?:[\s\-/:(=]|\b(?:aast|ois|grade|injury|scale|score|of|is|organ|as|at|least|by|criteria|classification|2018)\b)*"
@@ -91,7 +94,8 @@ class TraumaReader:
     def _injuries(self, text: str, heading: tuple[str, ...]) -> Iterable[_Fact]:
         terms = [(m.span(), m) for m in _GRADE.finditer(text) if not self.words.not_grade.match(text, m.end())]
         spans: list[tuple[tuple[int, int], int | None]] = [(span, _grade(match)) for span, match in terms]
-        spans += [(m.span(), None) for m in self.words.injury.finditer(text)]
+        sound = [m.span() for m in self.words.sound.finditer(text)]
+        spans += [(m.span(), None) for m in self.words.injury.finditer(text) if not _lies_in(m.span(), sound)]
         spans += self._bare_grades(text)
         if not spans:
             return
@@ -140,6 +144,8 @@ class TraumaReader:
         scopes: Scopes | None = None
         for pattern, structure, doubtful, anchored in self.words.special:
             for match in pattern.finditer(text):
+                if any(_lies_in(match.span(), [m.span()]) for m in self.words.sound.finditer(text)):
+                    continue
                 scopes = scopes or Scopes(text, self._triggers)
                 clause = scopes.clause(match.span())
                 own = self.words.anatomy.of(text, match.span(), clause) or ()
@@ -179,6 +185,10 @@ class TraumaReader:
                     yield _Fact(structure, "absent", None, False, match.span(), f"{structure}: {match.group()}")
 
 
+def _lies_in(span: tuple[int, int], wholes: Iterable[tuple[int, int]]) -> bool:
+    return any(start <= span[0] and span[1] <= end for start, end in wholes)
+
+
 def _spread(structures: Iterable[str]) -> tuple[str, ...]:
     out: list[str] = []
     for structure in structures:
@@ -197,7 +207,7 @@ def _respectively(text: str, grades: list[tuple[tuple[int, int], int]]) -> dict[
     if "respectively" not in text or not grades:
         return {}
     span = grades[0][0]
-    numbers = re.findall(r"\b(?:iii|ii|iv|i|v|[1-5])\b", text[span[0] : text.index("respectively")])
+    numbers = re.findall(rf"\b(?:{_ANY})\b", text[span[0] : text.index("respectively")])
     return {(s, place): _NUMBER[number] for s, _ in grades for place, number in enumerate(numbers)}
 
 

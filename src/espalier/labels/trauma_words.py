@@ -29,6 +29,7 @@ class TraumaWords:
     extravasation: re.Pattern[str]
     extravasation_none: re.Pattern[str]
     extravasation_unless: re.Pattern[str]
+    sound: re.Pattern[str]
     normal: re.Pattern[str]
     old: re.Pattern[str]
     not_grade: re.Pattern[str]
@@ -73,6 +74,7 @@ def compile_words(tables: Mapping[str, Any], *, language: str, key: str) -> Trau
                 "extravasation",
                 "extravasation_none",
                 "extravasation_unless",
+                "sound",
                 "normal",
                 "old",
             )

@@ -18,7 +18,7 @@ from espalier.phantom.write import series_uid, write_dicom, write_nifti
 from espalier.stage import Summary, run_stage
 
 PHANTOM: Final = "phantom.json"
-VERSION: Final = 2
+VERSION: Final = 3
 """Counts changes of the drawing: a cohort of an older drawing is made anew."""
 EVERY: Final = 20
 """In a mixed cohort one patient in so many is written as DICOM."""

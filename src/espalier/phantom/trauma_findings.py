@@ -15,8 +15,9 @@ CONTRAST_HU: Final = (70.0, 120.0)
 LOW: Final = (0.36, 0.50)
 HIGH: Final = (0.50, 0.78)
 """Radius of a laceration as a share of the radius of a ball of the structure's volume."""
-LIVER: Final = 0.66
-"""Lesions of the liver are smaller shares: as large as in the spleen they would show in the HU of the whole scan."""
+SIZE: Final = {"liver": 0.66, "spleen": 1.25, "kidney": 1.3}
+"""Lesions of the liver are smaller shares, those of small structures larger ones: large enough for the voxels, and not so
+large that they would show in the HU histogram of the whole scan (benchmarks/phantom.py)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +80,7 @@ def _paint_lacerations(scene: Scene, name: str, *, grade: int) -> dict[str, Deta
         structure = f"kidney_{side}"
     share = scene.abdomen.solid.shares[structure]
     ball_mm = scene.sites.once(lambda: float(share.sum() * scene.canvas.voxel_ml * 1000 * 0.75 / np.pi) ** (1 / 3))
-    size_mm = ball_mm * (LIVER if name == "liver" else 1)
+    size_mm = ball_mm * SIZE[name]
     radii = [radius * size_mm for radius in _radii(scene.rng, grade)]
     for radius, centre in zip(radii, scene.pick(share > 0.9, len(radii)), strict=False):
         laceration(scene, centre, radius, within=share, hu=scene.abdomen.solid.hu[structure])
