@@ -23,6 +23,8 @@ def injuries(report: str) -> set[str]:
         ("grade II-III", "low"),
         ("grade III to IV", "high"),
         ("high-grade", "high"),
+        ("grade three", "low"),
+        ("grade five", "high"),
     ],
 )
 def test_grades_up_to_three_are_low(grade: str, column: str) -> None:
@@ -33,6 +35,16 @@ def test_an_injury_without_a_grade_is_low_unless_its_words_mean_more() -> None:
     assert injuries("Laceration of the liver.") == {"liver_low"}
     assert injuries("Shattered spleen.") == {"spleen_high"}
     assert injuries("Devascularised lower pole of the left kidney.") == {"kidney_high"}
+
+
+def test_grave_words_that_are_denied_do_not_raise_a_grade() -> None:
+    assert injuries("Laceration of the left kidney without urinary leak.") == {"kidney_low"}
+    assert injuries("Laceration of the left kidney with urinary leak.") == {"kidney_high"}
+
+
+def test_a_structure_that_escaped_injury_has_none() -> None:
+    states, _ = READER.read("The kidneys and the bowel have escaped injury.")
+    assert (states["kidney_healthy"], states["bowel_healthy"]) == ("present", "present")
 
 
 def test_a_stated_grade_goes_before_grave_words() -> None:
@@ -92,6 +104,11 @@ def test_the_columns_of_an_uncertain_structure_are_left_out_together() -> None:
 )
 def test_what_only_sounds_like_an_injury_is_none(report: str) -> None:
     assert injuries(report) == set()
+
+
+def test_an_injury_does_not_look_for_its_structure_across_a_semicolon() -> None:
+    report = "The remaining solid organs are intact; there is a mural hematoma and free gas at a bowel loop."
+    assert injuries(report) == {"bowel_injury"}
 
 
 def test_evidence_points_into_the_report() -> None:

@@ -24,8 +24,8 @@ _NUMBER: Final = {"i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5, "1": 1, "2": 2, "3
 _ANY: Final = "iii|ii|iv|i|v|[1-5]|one|two|three|four|five"
 _ONE: Final = rf"(?P<{{}}>{_ANY})"
 _GRADE: Final = re.compile(
-    r"\b(?:(?:aast|ois|wses|moore)\b[\s\-/:(]*)*(?:grade[sd]?|gr\.|class|aast|ois)\b"
-    r"(?:[\s\-/:(=]|\b(?:aast|ois|grade|injury|scale|score|of|is|organ|as|at|least|by|criteria|classification|2018)\b)*"
+    r"\b(?:(?:aast|ois|wses|moore)\b[\s\-/:(]*)*(?:grade[sd]?|gr|gd|class|aast|ois)\b"
+    r"(?:[\s\-/:(=.]|\b(?:aast|ois|grade|injury|scale|score|of|is|organ|as|at|least|by|criteria|classification|2018)\b)*"
     + _ONE.format("first")
     + r"[ab]?(?:\s*(?:-|/|to|or|and)\s*(?:grade\s*)?"
     + _ONE.format("second")
@@ -104,7 +104,7 @@ class TraumaReader:
         for span, grade in sorted(spans, key=lambda s: s[0]):
             clause = scopes.clause(span)
             own = self.words.anatomy.of(text, span, clause)
-            structures = (self._before(text, span) or heading) if own is None else own
+            structures = self._elsewhere(text, span, heading, graded=grade is not None) if own is None else own
             if self.words.old.search(text, max(clause[0], span[0] - 40), min(clause[1], span[1] + 20)):
                 continue
             meaning = scopes.meaning(span)
@@ -113,12 +113,21 @@ class TraumaReader:
             if not structures and meaning == "absent":
                 structures = ("all",)
             for place, structure in enumerate(_spread(structures)):
-                yield from self._fact(text, structure, span, several.get((span, place), grade), meaning)
+                yield from self._fact(scopes, structure, span, several.get((span, place), grade), meaning)
 
-    def _before(self, text: str, span: tuple[int, int]) -> tuple[str, ...]:
-        """Return the last structure that the sentence names before a span: "renal laceration, 5 cm, graded AAST 5"."""
-        named = [name for _, end, name in self.words.anatomy.found(text) if end <= span[0]]
-        return tuple(named[-1:])
+    def _elsewhere(self, text: str, span: tuple[int, int], heading: tuple[str, ...], *, graded: bool) -> tuple[str, ...]:
+        """Return the structures of a span whose clause names none.
+
+        The last one before it ("renal laceration, 5 cm, graded AAST 5"; only a grade looks back across a semicolon), the
+        first behind it ("a laceration, 2 cm, is seen in the spleen"), or the heading's, which a grade prefers.
+        """
+        start = 0 if graded else text.rfind(";", 0, span[0]) + 1
+        before = [name for _, end, name in self.words.anatomy.found(text, start) if end <= span[0]]
+        stop = text.find(";", span[1])
+        behind = [name for _, _, name in self.words.anatomy.found(text, span[1], stop if stop >= 0 else None)]
+        if graded:
+            return tuple(before[-1:]) or heading or tuple(behind[:1])
+        return tuple(before[-1:]) or tuple(behind[:1]) or heading
 
     def _bare_grades(self, text: str) -> Iterable[tuple[tuple[int, int], int]]:
         """Yield the numbers of "AAST grade: spleen III, liver II"."""
@@ -128,13 +137,15 @@ class TraumaReader:
                 if match:
                     yield match.span("first"), _NUMBER[match["first"]]
 
-    def _fact(self, text: str, structure: str, span: tuple[int, int], grade: int | None, meaning: str) -> Iterable[_Fact]:
+    def _fact(self, scopes: Scopes, structure: str, span: tuple[int, int], grade: int | None, meaning: str) -> Iterable[_Fact]:
+        text = scopes.text
         words = text[span[0] : span[1]]
         if structure not in RATIC_GRADED:
             return
         if grade is None and self.words.around.search(text, max(0, span[0] - 16), span[0]):
             return
-        grave = grade is None and self.words.grave.search(text, max(0, span[0] - 30), span[1] + 120)
+        hints = self.words.grave.finditer(text, max(0, span[0] - 30), span[1] + 120) if grade is None else ()
+        grave = any(meaning == "absent" or scopes.meaning(hint.span()) != "absent" for hint in hints)
         yield _Fact(
             structure, meaning, grade or (HIGH_FROM if grave else None), grade is not None, span, f"{structure}: {words}"
         )
@@ -144,7 +155,7 @@ class TraumaReader:
         scopes: Scopes | None = None
         for pattern, structure, doubtful, anchored in self.words.special:
             for match in pattern.finditer(text):
-                if any(_lies_in(match.span(), [m.span()]) for m in self.words.sound.finditer(text)):
+                if _lies_in(match.span(), (m.span() for m in self.words.sound.finditer(text))):
                     continue
                 scopes = scopes or Scopes(text, self._triggers)
                 clause = scopes.clause(match.span())
