@@ -88,9 +88,11 @@ class Scopes:
 
     def _split(self) -> list[int]:
         """Return where clauses begin: after semicolons, and where a full statement is followed by a comma or "and"."""
-        starts = {0} | {m.end() for m in _ALWAYS.finditer(self.text)}
+        always = [m.span() for m in _ALWAYS.finditer(self.text)]
+        starts = {0} | {end for _, end in always}
         for match in self._words.verb.finditer(self.text):
-            joint = _JOINT.search(self.text, match.end(), match.end() + _STATEMENT_REACH)
+            end = next((start for start, _ in always if start >= match.end()), len(self.text))
+            joint = _JOINT.search(self.text, match.end(), min(end, match.end() + _STATEMENT_REACH))
             if not joint or _GOES_ON.match(self.text, joint.end()):
                 continue
             if self._words.verb.search(self.text, joint.end()) or self._words.negation_before.search(self.text, joint.end()):
