@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,6 +83,17 @@ def test_the_comparison_holds_arms_differences_and_cost(walked: StudyFile) -> No
         assert comparison["cost"][arm]
     assert set(comparison["differences"]) == {"placebo", "masks"}
     assert (walked.folder / "comparison" / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is left out: make system installs it")
+def test_the_page_opens_from_a_file_in_a_browser(walked: StudyFile, tmp_path: Path) -> None:
+    page = walked.folder / "comparison" / "report.html"
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
+    command = ["chromium", *flags.split(), f"--user-data-dir={tmp_path}", "--dump-dom", page.as_uri()]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert "<h1>Did the masks help?</h1>" in out.stdout
+    assert out.stdout.count("<svg") >= 2
+    assert "CONSOLE" not in out.stderr
 
 
 def test_a_second_run_touches_nothing(walked: StudyFile) -> None:
