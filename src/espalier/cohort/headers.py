@@ -62,7 +62,7 @@ LOCALIZER_TYPES: Final = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM", "SCANOGRAM
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class About:
-    """What a file says of its series and patient; "" or None where it says nothing."""
+    """What a file, or the table of a published data set, says of a series and patient; "" or None where it says nothing."""
 
     patient: str = ""
     study_uid: str = ""
@@ -77,6 +77,7 @@ class About:
     site: str = ""
     description: str = ""
     number: int = 0
+    official_split: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

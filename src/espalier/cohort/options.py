@@ -1,9 +1,11 @@
 """What a study may say about its scans and about who trains, validates and tests."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-Layout = Literal["dicom", "nifti", "mixed"]
+Layout = Literal["dicom", "nifti", "mixed", "ct-rate", "rad-chestct", "ratic"]
+AXIS_OF: Final = {"L": "x", "R": "x", "P": "y", "A": "y", "S": "z", "I": "z"}
+BodyPart = Literal["chest", "abdomen", "any"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,8 +18,9 @@ class CohortOptions:
         Folders or single files, relative to the study's folder. Below a NIfTI folder the first folder is the patient,
         the second the study, the file name the series; without folders the name is all three.
     layout
-        What to take from the sources: `dicom`, `nifti` or both (`mixed`). Guessed for each source when absent: DICOM
-        where there is any, else NIfTI.
+        What to take from the sources: `dicom`, single files of volumes (`nifti`, which NRRD, MetaImage and `.npz` count
+        to), both (`mixed`), or a published data set as it was downloaded (`ct-rate`, `rad-chestct`, `ratic`). Guessed
+        for each source when absent: DICOM where there is any, else single files.
     table
         A CSV for NIfTI sources with a column `file` and, as wanted, `patient`, `study`, `accession`, `age_years`, `sex`,
         `manufacturer`, `kernel`, `contrast`, `site`. Only files that it names are taken then.
@@ -27,6 +30,26 @@ class CohortOptions:
         Scans with a larger distance between slices are set aside.
     min_slices
         Scans with fewer slices are set aside.
+    body_part
+        What the study is about: scans that show a head, a neck or a limb instead are set aside. When absent it follows
+        from the study's lexicon or structures; `any` sets none aside.
+    missing_slice
+        What to do where exactly one slice is missing: `set_aside`, or `interpolate` it from its neighbours with a note.
+    lossy
+        What to do with lossy compression: `note` or `set_aside`.
+    no_position
+        What to do with DICOM slices that do not say where they lie: `set_aside`, or `slice_location`, which takes the
+        place along the body from SliceLocation and assumes axial slices.
+    no_orientation
+        What to do with a NIfTI file whose sform and qform are both unset: `set_aside`, or assume `RAS` or `LPS` axes.
+    npz_spacing_mm, npz_axes
+        Geometry of `.npz` files that state none: spacing along the array's axes in mm, and where each axis runs to, as
+        three of the letters L/R, P/A, S/I.
+    pseudonyms
+        A file with a secret key of at least 32 bytes, relative to the study's folder: identifiers are replaced by keyed
+        hashes before anything is written. Made on first use where it is missing.
+    timeout_s, memory_gb
+        A scan whose reading takes longer or needs more is tried once more alone, then set aside.
     """
 
     sources: tuple[str, ...]
@@ -35,6 +58,16 @@ class CohortOptions:
     series: Literal["best", "all"] = "best"
     max_slice_mm: float = 10.0
     min_slices: int = 10
+    body_part: BodyPart | None = None
+    missing_slice: Literal["set_aside", "interpolate"] = "set_aside"
+    lossy: Literal["note", "set_aside"] = "note"
+    no_position: Literal["set_aside", "slice_location"] = "set_aside"
+    no_orientation: Literal["set_aside", "RAS", "LPS"] = "set_aside"
+    npz_spacing_mm: tuple[float, float, float] | None = None
+    npz_axes: str | None = None
+    pseudonyms: str | None = None
+    timeout_s: float = 600.0
+    memory_gb: float = 8.0
 
     def __post_init__(self) -> None:
         if not self.sources or not all(self.sources):
@@ -43,6 +76,15 @@ class CohortOptions:
             raise ValueError(f"max_slice_mm is {self.max_slice_mm}: it must be above 0")
         if self.min_slices < 1:
             raise ValueError(f"min_slices is {self.min_slices}: it must be at least 1")
+        if (self.npz_spacing_mm is None) != (self.npz_axes is None):
+            raise ValueError("npz_spacing_mm and npz_axes state one geometry: give both or none")
+        if self.npz_axes is not None and sorted(map(AXIS_OF.get, self.npz_axes.upper()), key=str) != ["x", "y", "z"]:
+            raise ValueError(f'npz_axes is {self.npz_axes!r}: name each axis once, as "IPL": L or R, P or A, S or I')
+        if self.npz_spacing_mm is not None and min(self.npz_spacing_mm) <= 0:
+            raise ValueError(f"npz_spacing_mm is {self.npz_spacing_mm}: each must be above 0")
+        for name in ("timeout_s", "memory_gb"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be above 0")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

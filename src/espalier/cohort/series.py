@@ -36,6 +36,7 @@ SHARP_KERNELS: Final = (
 )
 """Beginnings of reconstruction kernels that sharpen, by the makers' names; `l` and `d` alone are Philips' sharp ones."""
 AXIAL_COSINE: Final = 0.9
+Format = Literal["dicom", "nifti", "nrrd", "metaimage", "npz"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,11 +57,14 @@ class Series:
         The reason code that keeps it from being a volume, or "".
     about
         What the headers say of patient, scanner and reconstruction.
+    hints
+        What a reader must know that the file does not say, as JSON: `spacing_mm` and `axes` of an `.npz`, or `slope`,
+        `intercept` and `affine` of a file that holds stored values; "" where the file says all.
     """
 
     scan: str
     source: str
-    format: Literal["dicom", "nifti"]
+    format: Format
     about: About
     names: tuple[str, ...] = ()
     slices: int
@@ -69,6 +73,7 @@ class Series:
     axial: bool = True
     derived: bool = False
     problem: str = ""
+    hints: str = ""
 
     @property
     def study(self) -> tuple[str, str]:

@@ -54,12 +54,15 @@ class Reading:
     notes
         Reason codes of everything that was repaired or is unusual.
     files
-        The files that were used, in the order of the slices; names as they were given. Empty for NIfTI.
+        The files that were used, in the order of the slices; names as they were given. Empty for single files.
+    widest_gap_mm
+        The largest distance between neighbouring slices as they were scanned, where it is not the volume's spacing.
     """
 
     volume: Volume
     notes: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    widest_gap_mm: float | None = None
 
 
 def smallest_dtype(voxels: Voxels) -> Voxels:
