@@ -22,3 +22,9 @@ def test_an_empty_name_is_refused() -> None:
 def test_options_come_from_a_study_file_as_plain_values() -> None:
     options = TypeAdapter(LabelOptions).validate_python({"reports": "r.csv", "uncertain": "soft", "not_mentioned": "ignore"})
     assert (options.uncertain, options.not_mentioned, options.lexicon) == ("soft", "ignore", "ct-rate")
+
+
+def test_an_encoding_that_python_does_not_know_is_refused() -> None:
+    with pytest.raises(ValueError, match="encoding is 'cp9'"):
+        LabelOptions(encoding="cp9")
+    assert LabelOptions(encoding="latin5").encoding == "latin5"

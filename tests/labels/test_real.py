@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from espalier.cohort.csv_table import read_csv
 from espalier.labels.findings import CT_RATE_TITLES, finding_id
 from espalier.labels.reading import read_all
-from espalier.labels.tables import read_csv
 
 pytestmark = pytest.mark.real
 

@@ -1,29 +1,33 @@
 """The stage `label`: what each report says, joined to the scans, then who trains, validates and tests."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
+from espalier.cohort.csv_table import read_csv
+from espalier.cohort.forgotten import FORGOTTEN, is_forgotten_report, read_forgotten
 from espalier.cohort.options import SplitOptions
-from espalier.errors import InputError, SettingsError
-from espalier.labels.join import Joined, join
+from espalier.cohort.pseudonyms import pseudonym_of, read_key
+from espalier.errors import SettingsError
+from espalier.labels.join import PSEUDONYMS, Joined, join, settle
+from espalier.labels.link import read_link
 from espalier.labels.options import LabelOptions
-from espalier.labels.published import finding_columns, state_of
 from espalier.labels.reading import Reading, make_reader, read_all
-from espalier.labels.tables import Table, read_csv
+from espalier.labels.reports import Reports, group_reports
 from espalier.labels.targets import target_of
 from espalier.labels.trauma import trauma_target
-from espalier.outputs import hash_file, hash_of, key_of, read_table, table_metadata, write_csv, write_table
-from espalier.stage import Summary, write_set_aside
+from espalier.labels.unmatched import UNMATCHED, write_unmatched
+from espalier.outputs import hash_file, hash_of, key_of, read_table, table_metadata, write_table
+from espalier.stage import Summary
 
 LABELS: Final = "labels.parquet"
 EVIDENCE: Final = "evidence.parquet"
-MISMATCHES: Final = "label_mismatches.csv"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _EVIDENCE: Final = dict.fromkeys(("report", "finding", "state", "section", "evidence"), pl.String) | {
     "start": pl.Int64,
     "end": pl.Int64,
@@ -31,20 +35,17 @@ _EVIDENCE: Final = dict.fromkeys(("report", "finding", "state", "section", "evid
     "match_start": pl.Int64,
     "match_end": pl.Int64,
 }
+_WORDS: Final = {
+    "silent": "of them without text or label",
+    "nameless": "rows have no id",
+    "repeated": "rows repeat another",
+    "conflicting": f"ids with reports that differ are left out ({UNMATCHED})",
+}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Work:
-    """What the stage works on: the table, per id its rows, rows without id, and the key of all the result depends on."""
-
-    table: Table
-    ids: tuple[str, ...]
-    rows: Mapping[str, tuple[int, ...]]
-    nameless: tuple[int, ...]
-    key: str
-
-
-def label(options: LabelOptions, splits: SplitOptions, *, folder: Path, workers: int = 1) -> Summary:
+def label(
+    options: LabelOptions, splits: SplitOptions, *, folder: Path, workers: int = 1, pseudonyms: str | None = None
+) -> Summary:
     """Read every report, join it to its scans, write the labels with their evidence, and draw the splits.
 
     Parameters
@@ -57,26 +58,32 @@ def label(options: LabelOptions, splits: SplitOptions, *, folder: Path, workers:
         The study's folder.
     workers
         Processes that read reports side by side.
+    pseudonyms
+        The key file of `[cohort] pseudonyms`: ids of reports are replaced as those of scans were.
 
     Raises
     ------
     SettingsError
         Where neither reports nor a table is named, or a named column is not there.
     InputError
-        Where the table is empty or none of its ids is that of a scan.
+        Where the table is empty or not readable, its ids were ruined, or none of them is that of a scan.
     """
     cohort = _cohort(folder)
-    work = _work(options, folder)
-    if key_of(folder / LABELS) != work.key or key_of(folder / EVIDENCE) != work.key:
-        readings = _readings(options, work, folder, workers)
-        joined = join(work.ids, cohort, source=work.table.source.name)
-        _write(folder, options, work, readings, joined)
-        _write_mismatches(folder, work, joined, cohort)
-    if cohort is not None:
-        from espalier.cohort.splits import make_splits
+    secret = read_key(folder / pseudonyms) if pseudonyms else None
+    key = hash_of(_key(options, folder), pseudonyms)
+    whole = key_of(folder / LABELS) == key and key_of(folder / EVIDENCE) == key and (folder / UNMATCHED).is_file()
+    if not whole:
+        _make(options, folder, cohort, key=key, workers=workers, secret=secret)
+    drawn = "" if cohort is None else _make_splits(splits, folder, cohort, secret)
+    return _summary(folder, drawn, with_splits=cohort is not None)
 
-        make_splits(splits, folder=folder, labels=None)
-    return _summary(folder, with_splits=cohort is not None)
+
+def _make_splits(options: SplitOptions, folder: Path, cohort: pl.DataFrame, secret: bytes | None) -> str:
+    from espalier.cohort.splits import make_splits
+    from espalier.cohort.stratify import presence
+
+    labels = presence(read_labels(folder), cohort["scan"].to_list()) if options.stratify else None
+    return make_splits(options, folder=folder, labels=labels, key=secret).words
 
 
 def read_labels(folder: Path) -> pl.DataFrame:
@@ -90,81 +97,86 @@ def _cohort(folder: Path) -> pl.DataFrame | None:
     return read_cohort(folder) if (folder / COHORT).is_file() else None
 
 
-def _work(options: LabelOptions, folder: Path) -> _Work:
+def _source(options: LabelOptions, folder: Path) -> Path:
     name = options.reports or options.table
     if name is None:
         raise SettingsError(
             "[labels]", found="neither reports nor table", expected="one of them", do='Add reports = "reports.csv".'
         )
-    table = read_csv(folder / name)
-    rows: dict[str, list[int]] = {}
-    nameless = []
-    for row, one in enumerate(table.column(options.id_column, setting="id_column")):
-        if one.strip():
-            rows.setdefault(one.strip(), []).append(row)
-        else:
-            nameless.append(row)
+    return folder / name
+
+
+def _key(options: LabelOptions, folder: Path) -> str:
     lexicon = make_reader(options.lexicon, folder=folder).key if options.reports else options.lexicon
-    cohort = folder / "cohort.parquet"
-    key = hash_of("label", _VERSION, options, hash_file(table.source), lexicon, hash_file(cohort) if cohort.is_file() else "")
-    return _Work(
-        table=table, ids=tuple(rows), rows={one: tuple(r) for one, r in rows.items()}, nameless=tuple(nameless), key=key
+    files = (
+        _source(options, folder),
+        folder / "cohort.parquet",
+        folder / FORGOTTEN,
+        *([folder / options.link] if options.link else []),
     )
+    return hash_of("label", _VERSION, options, lexicon, *(hash_file(file) if file.is_file() else "" for file in files))
 
 
-def _readings(options: LabelOptions, work: _Work, folder: Path, workers: int) -> list[Reading]:
-    """Return what is said under each id, in the order of the ids; several rows of one id are read as one report."""
-    if options.table is not None:
-        return _published(options, work)
-    cells = work.table.column(options.text_column, setting="text_column")
-    texts = ["\n\n".join(dict.fromkeys(cells[row] for row in work.rows[one])) for one in work.ids]
-    return read_all(texts, lexicon=options.lexicon, folder=folder, workers=workers)
-
-
-def _published(options: LabelOptions, work: _Work) -> list[Reading]:
-    columns = finding_columns(work.table, id_column=options.id_column, lexicon=options.lexicon)
-    out = []
-    for one in work.ids:
-        row = work.rows[one][0]
-        cells = work.table.rows[row]
-        for other in work.rows[one][1:]:
-            if any(work.table.rows[other][place] != cells[place] for place in columns.values()):
-                raise InputError(
-                    work.table.source,
-                    found=f"rows {row + 1} and {other + 1} have one id and different labels",
-                    expected="one row per id",
-                    do="Remove one of them.",
-                )
-        states = {f: state_of(cells[c], table=work.table, row=row, finding=f) for f, c in columns.items()}
-        out.append(Reading(states=states, mentions=()))
-    return out
-
-
-def _write(folder: Path, options: LabelOptions, work: _Work, readings: Sequence[Reading], joined: Joined) -> None:
-    labels = _labels(options, work.ids, readings)
-    pairs = [(one, scan) for one in work.ids for scan in joined.scans.get(one, ("",))]
+def _make(
+    options: LabelOptions, folder: Path, cohort: pl.DataFrame | None, *, key: str, workers: int, secret: bytes | None
+) -> None:
+    """Write the three tables, the labels last: they are what says that the stage is done."""
+    reports = group_reports(read_csv(_source(options, folder), encoding=options.encoding), options)
+    link = None
+    if options.link is not None:
+        link = read_link(folder / options.link, id_column=options.id_column, encoding=options.encoding)
+    joined = join(tuple(reports.rows), cohort, source=reports.source, link=link, secret=secret)
+    joined = settle(joined, reports.said, conflicting=reports.conflicting)
+    kind = joined.column if joined.column in PSEUDONYMS else "report"
+    names = {one: pseudonym_of(kind, one, secret) if secret else one for one in reports.rows}
+    forgotten = read_forgotten(folder)
+    gone = {one for one in joined.lone_ids if is_forgotten_report(forgotten, names[one], column=joined.column)}
+    joined = replace(joined, lone_ids={one: reason for one, reason in joined.lone_ids.items() if one not in gone})
+    apart = {*gone, *joined.repeated, *(one for one, reason in joined.lone_ids.items() if reason == "conflicting_reports")}
+    ids = [one for one in reports.rows if one not in apart]
+    if options.table is None:
+        texts = [reports.texts[one] for one in ids]
+        readings = read_all(texts, lexicon=options.lexicon, folder=folder, workers=workers)
+    else:
+        readings = [Reading(states=reports.states[one], mentions=()) for one in ids]
+    write_unmatched(folder, joined, cohort, rows=reports.rows, nameless=reports.nameless, names=names)
+    _write_evidence(folder, [names[one] for one in ids], readings, key)
+    labels = _labels(options, [names[one] for one in ids], readings)
+    pairs = [(names[one], scan) for one in ids for scan in joined.scans.get(one, ("",))]
     scans = pl.DataFrame(pairs, schema={"report": pl.String, "scan": pl.String}, orient="row")
     labels = scans.join(labels, on="report", maintain_order="left_right").select(
         "report", "scan", "finding", "state", "target", "weight"
     )
+    more = {"counts": json.dumps(_counts(reports, joined, readings))}
+    write_table(folder / LABELS, labels, kind="labels", key=key, more=more, private=True)
+
+
+def _write_evidence(folder: Path, ids: Sequence[str], readings: Sequence[Reading], key: str) -> None:
     evidence = [
         (one, m.finding, m.state, m.section, reading.evidence(m), *m.sentence, m.rule, m.start, m.end)
-        for one, reading in zip(work.ids, readings, strict=True)
+        for one, reading in zip(ids, readings, strict=True)
         for m in reading.mentions
     ]
     frame = pl.DataFrame(evidence, schema=_EVIDENCE, orient="row")
-    write_table(folder / EVIDENCE, frame, kind="evidence", key=work.key, private=True)
-    counts = {
-        "reports": len(work.ids),
-        "nameless": len(work.nameless),
+    write_table(folder / EVIDENCE, frame, kind="evidence", key=key, private=True)
+
+
+def _counts(reports: Reports, joined: Joined, readings: Sequence[Reading]) -> dict[str, Any]:
+    lone = Counter(joined.lone_ids.values())
+    conflicting = lone.pop("conflicting_reports", 0)
+    return {
+        "source": reports.source,
+        "read_as": reports.read_as,
+        "reports": len(readings),
+        "nameless": len(reports.nameless),
+        "repeated": reports.repeated + len(joined.repeated),
+        "conflicting": conflicting,
         "silent": sum("failed" in r.states.values() for r in readings),
         "scans": sum(len(s) for s in joined.scans.values()),
         "column": joined.column,
-        "lone_reports": len(joined.lone_ids),
+        "lone_reports": lone.total(),
         "lone_scans": len(joined.lone_scans),
     }
-    more = {"counts": json.dumps(counts)}
-    write_table(folder / LABELS, labels, kind="labels", key=work.key, more=more, private=True)
 
 
 def _labels(options: LabelOptions, ids: Sequence[str], readings: Sequence[Reading]) -> pl.DataFrame:
@@ -180,45 +192,21 @@ def _labels(options: LabelOptions, ids: Sequence[str], readings: Sequence[Readin
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _write_mismatches(folder: Path, work: _Work, joined: Joined, cohort: pl.DataFrame | None) -> None:
-    if cohort is None:
-        return
-    rows = [
-        {"side": "report without scan", "row": str(work.rows[one][0] + 1), "report": one, "scan": ""} for one in joined.lone_ids
-    ]
-    rows += [{"side": "row without id", "row": str(row + 1), "report": "", "scan": ""} for row in work.nameless]
-    rows += [{"side": "scan without report", "row": "", "report": "", "scan": scan} for scan in joined.lone_scans]
-    write_csv(folder / MISMATCHES, rows, ("side", "row", "report", "scan"), private=True)
-    sources = dict(zip(cohort["scan"], cohort["source"], strict=True)) if "source" in cohort.columns else {}
-    write_set_aside(folder, "label", [_no_report(scan, sources.get(scan, ""), joined.column) for scan in joined.lone_scans])
-
-
-def _no_report(scan: str, source: str, column: str) -> dict[str, str]:
-    return {
-        "source": source,
-        "scan": scan,
-        "reason": "no_report",
-        "found": f"no row of the table has its {column}",
-        "expected": "one row per study",
-        "do": "Add the report, or leave the scan out.",
-    }
-
-
-def _summary(folder: Path, *, with_splits: bool) -> Summary:
+def _summary(folder: Path, drawn: str, *, with_splits: bool) -> Summary:
     counts = json.loads(table_metadata(folder / LABELS, kind="labels")["counts"])
-    words = f"{counts['reports']} reports read"
-    if counts["nameless"]:
-        words += f", {counts['nameless']} rows have no id"
-    if counts["silent"]:
-        words += f", {counts['silent']} of them without text or label"
+    parts = [f"{counts['reports']} reports read from {counts['source']} (read as {counts['read_as']})"]
+    for name, words in _WORDS.items():
+        if counts[name]:
+            parts.append(f"{counts[name]} {words}")
+    words = ", ".join(parts)
     if counts["column"]:
         words += f"; {counts['scans']} scans have labels (matched by {counts['column']})"
-        words += f"; {counts['lone_reports']} reports have no scan, {counts['lone_scans']} scans no report ({MISMATCHES})"
-    names = (LABELS, EVIDENCE, *((MISMATCHES, "splits.parquet") if with_splits else ()))
+        words += f"; {counts['lone_reports']} reports have no scan, {counts['lone_scans']} scans no report ({UNMATCHED})"
+    names = (LABELS, EVIDENCE, UNMATCHED, *(("splits.parquet",) if with_splits else ()))
     return Summary(
         verb="label",
         done=counts["reports"],
         set_aside=counts["lone_scans"],
-        words=words + ".",
+        words=words + (f"; {drawn}." if drawn else "."),
         wrote=tuple(folder / name for name in names if (folder / name).is_file()),
     )
