@@ -213,3 +213,41 @@ def test_the_box_of_a_mask_is_the_smallest() -> None:
     mask[1, 2, 6] = mask[3, 2, 0] = True
     assert bounding_box(mask) == (slice(1, 4), slice(2, 3), slice(0, 7))
     assert bounding_box(np.zeros((5, 6, 7), dtype=bool)) == (slice(0, 0),) * 3
+
+
+def by_simpleitk(voxels: np.ndarray, affine: np.ndarray, onto: Grid, outside: float) -> np.ndarray:
+    """Return the same as `resample` by SimpleITK's own notion of spacing, origin and direction."""
+
+    def geometry(grid_affine: np.ndarray) -> tuple[list[float], list[float], list[float]]:
+        columns = grid_affine[:3, [2, 1, 0]]
+        spacing = np.linalg.norm(columns, axis=0)
+        return spacing.tolist(), grid_affine[:3, 3].tolist(), (columns / spacing).ravel().tolist()
+
+    image = sitk.GetImageFromArray(voxels)
+    spacing, origin, direction = geometry(affine)
+    image.SetSpacing(spacing)
+    image.SetOrigin(origin)
+    image.SetDirection(direction)
+    spacing, origin, direction = geometry(onto.affine)
+    size = [int(n) for n in onto.shape[::-1]]
+    out = sitk.Resample(image, size, sitk.Transform(), sitk.sitkLinear, origin, spacing, direction, outside, sitk.sitkFloat32)
+    return sitk.GetArrayFromImage(out)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    old=st.tuples(*[st.floats(0.5, 3)] * 3),
+    new=st.tuples(*[st.floats(0.5, 3)] * 3),
+    shape=st.tuples(*[st.integers(3, 30)] * 3),
+)
+def test_axes_that_run_alike_are_resampled_as_simpleitk_does(
+    seed: int, old: tuple[float, ...], new: tuple[float, float, float], shape: tuple[int, int, int]
+) -> None:
+    rng = np.random.default_rng(seed)
+    voxels = rng.integers(-1000, 2000, (9, 14, 11)).astype(np.int16)
+    affine = affine_from(spacing_mm=old, origin_mm=rng.uniform(-50, 50, 3), direction=np.eye(3)[:, ::-1])
+    onto = centred(respaced(Grid(voxels.shape, affine), new), shape)
+    ours = resample(voxels, affine, onto=onto, kind="linear", outside=-1024)
+    assert ours.dtype == np.float32
+    assert np.abs(ours - by_simpleitk(voxels, affine, onto, -1024)).max() < 0.01

@@ -9,9 +9,11 @@ from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from espalier.cohort.checks import check_hu
 from espalier.cohort.dicom import index_folder, read_dicom
+from espalier.cohort.hints import Hints
+from espalier.cohort.read import read_files
 from espalier.cohort.volume import AIR_HU, Reading
 from espalier.errors import ScanError
-from espalier.geometry import world_mm
+from espalier.geometry import is_sheared, world_mm
 
 from .conftest import BRIGHT, BRIGHT_HU, ORIGIN_MM, PIXEL_MM, SHAPE, STEP_MM, DicomSeries, body_hu, edit, uid
 
@@ -54,11 +56,38 @@ def test_a_missing_slice_is_told_with_its_place(write_series: DicomSeries, tmp_p
     assert caught.value.code == "missing_slice"
 
 
-def test_a_distance_that_changes_inside_is_uneven(write_series: DicomSeries, tmp_path: Path) -> None:
+def test_a_distance_that_changes_inside_is_resampled_by_position(write_series: DicomSeries, tmp_path: Path) -> None:
     def thin_upper_half(dataset: pydicom.Dataset, n: int) -> None:
-        dataset.ImagePositionPatient[2] = 100.0 + (3.0 * n if n < 7 else 21 + 1.5 * (n - 7))
+        dataset.ImagePositionPatient[2] = 100.0 + (3.0 * n if n < 7 else 18 + 1.5 * (n - 6))
 
-    assert code_of(write_series(tmp_path / "a", change=thin_upper_half)) == "uneven_slices"
+    reading = read(write_series(tmp_path / "a", change=thin_upper_half))
+    assert reading.notes == ("spacing_varies",)
+    assert reading.volume.spacing_mm == pytest.approx((1.5, *PIXEL_MM))
+    assert reading.widest_gap_mm == pytest.approx(3.0)
+    assert bright_world(reading) == pytest.approx(EXPECTED_WORLD)
+    steps = reading.volume.voxels[:, 7, 7]  # the row that counts slices: half-way values between thick ones
+    assert steps[:5].tolist() == [0, 0, 1, 2, 2]
+    assert steps[-3:].tolist() == [11, 12, 13]
+
+
+def test_distances_without_a_pattern_are_uneven(write_series: DicomSeries, tmp_path: Path) -> None:
+    def scatter(dataset: pydicom.Dataset, n: int) -> None:
+        dataset.ImagePositionPatient[2] = 100.0 + 3.0 * n + (0.9 if n % 2 else 0)
+
+    assert code_of(write_series(tmp_path / "a", change=scatter)) == "uneven_slices"
+
+
+def test_a_missing_slice_is_interpolated_only_where_the_study_says_so(write_series: DicomSeries, tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "a")
+    (folder / "slice_009.dcm").unlink()
+    names = sorted(p.name for p in folder.iterdir())
+    reading = read_dicom(folder, names, hints=Hints(missing_slice="interpolate"))
+    assert reading.notes == ("slice_interpolated",)
+    assert np.array_equal(reading.volume.voxels, body_hu())
+    (folder / "slice_010.dcm").unlink()
+    with pytest.raises(ScanError) as caught:
+        read_dicom(folder, names[:9] + names[10:], hints=Hints(missing_slice="interpolate"))
+    assert caught.value.code == "missing_slice"
 
 
 def test_jitter_of_a_thousandth_of_a_millimetre_is_borne(write_series: DicomSeries, tmp_path: Path) -> None:
@@ -165,6 +194,13 @@ def test_a_tilted_gantry_keeps_world_positions_in_a_sheared_affine(write_series:
     expected = np.array(ORIGIN_MM) + [BRIGHT[2] * PIXEL_MM[1], 0, BRIGHT[0] * STEP_MM] + BRIGHT[1] * PIXEL_MM[0] * down
     assert reading.notes == ("gantry_tilt",)
     assert bright_world(reading) == pytest.approx(expected, abs=1e-4)
+    upright = read_files(tmp_path / "a", form="dicom", files=list(reading.files)).volume
+    assert not is_sheared(upright.affine)
+    assert upright.spacing_mm == pytest.approx((STEP_MM * np.cos(tilt), *PIXEL_MM))
+    inside = upright.voxels.astype(float) - 40
+    inside[upright.voxels < 200] = 0
+    middle = np.average(np.argwhere(inside > 0), axis=0, weights=inside[inside > 0])  # the bright voxel, spread over two rows
+    assert world_mm(upright.affine, middle) == pytest.approx(expected, abs=0.2)
 
 
 def test_a_rescale_of_its_own_is_applied_to_each_slice(write_series: DicomSeries, tmp_path: Path) -> None:

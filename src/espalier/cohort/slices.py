@@ -1,23 +1,23 @@
 """From the headers of a series to one grid: every slice in its place, or the reason why there is none.
 
-Nothing is read but positions and directions; instance numbers, slice locations and the patient's position (head or feet
+Nothing is asked but positions and directions; instance numbers, slice locations and the patient's position (head or feet
 first) are never asked, since the direction vectors alone say where a voxel lies (DICOM PS3.3, C.7.6.2.1.1).
 """
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from jaxtyping import Float
 
 from espalier.cohort.headers import Instance
+from espalier.cohort.hints import PLAIN, Hints
+from espalier.cohort.spread import spread_of
 from espalier.errors import ScanError
 from espalier.geometry import Affine, Grid
 
-POSITION_TOLERANCE_MM: Final = 0.1
-"""Positions are often written with one decimal, so that neighbouring distances differ by this much."""
 SAME_PLACE_MM: Final = 0.01
 DIRECTION_TOLERANCE: Final = 1e-3
 LOCALIZER_SHARE: Final = 0.2
@@ -39,40 +39,69 @@ class Stack:
         Where the voxels lie; sheared where the gantry was tilted.
     notes
         Reason codes of what was mended.
+    along_mm
+        Where the distance changes inside: each slice's place along the stack from the first one. `grid` is even then,
+        and the voxels must be interpolated onto it.
     """
 
     instances: tuple[Instance, ...]
     twins: tuple[tuple[Instance, Instance], ...]
     grid: Grid
     notes: tuple[str, ...]
+    along_mm: tuple[float, ...] | None = None
+
+    @property
+    def widest_gap_mm(self) -> float:
+        """The largest distance between neighbouring slices as they were scanned."""
+        return self.grid.spacing_mm[0] if self.along_mm is None else float(np.diff(self.along_mm).max())
 
 
-def stack(instances: Sequence[Instance], *, source: str) -> Stack:
+def stack(instances: Sequence[Instance], *, source: str, hints: Hints = PLAIN) -> Stack:
     """Put slices in order and check that they make one evenly spaced volume.
 
     Raises
     ------
     ScanError
         With the codes `multi_frame`, `colour`, `no_position`, `bad_orientation`, `mixed_size`, `mixed_spacing`,
-        `mixed_orientation`, `repeated_uid`, `missing_slice`, `uneven_slices`, `shifted_slices` or `too_few_slices`.
+        `mixed_orientation`, `repeated_uid`, or one of `espalier.cohort.spread.spread_of`.
     """
+    if hints.acquisition is not None:
+        instances = [i for i in instances if i.acquisition == hints.acquisition]
+    instances, assumed = _located(instances, hints)
     _refuse_other_kinds(instances, source)
     slices, notes = _without_localizers(instances, source)
+    notes += assumed
     _one_value(slices, lambda i: (i.rows, i.columns), code="mixed_size", what="rows and columns", source=source)
     _one_value(slices, _rounded_spacing, code="mixed_spacing", what="distance between pixels in mm", source=source)
     directions = _directions(slices[0], source)
     single, twins = _in_order(slices, directions)
     if twins:
         notes.append("duplicates_dropped")
-    if len({i.sop_uid for i in single}) < len(single):
+    named = [i.sop_uid for i in single if i.sop_uid]
+    if len(named) < len(single):
+        notes.append("uids_missing")
+    if len(set(named)) < len(named):
         found = "one SOP instance UID at two places"
         raise ScanError(source, code="repeated_uid", found=found, expected="a UID for each slice", do=AGAIN)
-    step = _step_mm(_positions(single), directions[2], source)
-    affine = _affine(single[0], directions, step)
-    if abs(float(step @ directions[2])) < np.linalg.norm(step) * (1 - DIRECTION_TOLERANCE**2):
+    spread = spread_of(_positions(single), directions[2], source=source, interpolate=hints.missing_slice == "interpolate")
+    affine = _affine(single[0], directions, spread.step)
+    if abs(float(spread.step @ directions[2])) < np.linalg.norm(spread.step) * (1 - DIRECTION_TOLERANCE**2):
         notes.append("gantry_tilt")
-    grid = Grid((len(single), single[0].rows, single[0].columns), affine)
-    return Stack(tuple(single), tuple(twins), grid, tuple(notes))
+    grid = Grid((spread.count, single[0].rows, single[0].columns), affine)
+    return Stack(tuple(single), tuple(twins), grid, (*notes, *spread.notes), spread.along_mm)
+
+
+def _located(instances: Sequence[Instance], hints: Hints) -> tuple[Sequence[Instance], list[str]]:
+    """Place slices by SliceLocation where the study's settings allow it; axial then, with the patient's middle unknown."""
+    if hints.no_position != "slice_location" or all(i.position is not None for i in instances):
+        return instances, []
+    located = [
+        replace(i, position=(0.0, 0.0, i.location_mm), orientation=i.orientation or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
+        if i.location_mm is not None
+        else i
+        for i in instances
+    ]
+    return located, ["position_assumed"]
 
 
 def _refuse_other_kinds(instances: Sequence[Instance], source: str) -> None:
@@ -90,8 +119,9 @@ def _refuse_other_kinds(instances: Sequence[Instance], source: str) -> None:
 def _without_localizers(instances: Sequence[Instance], source: str) -> tuple[list[Instance], list[str]]:
     """Leave out localizers: marked as such, or few and in another direction than the rest."""
     marked = [i for i in instances if not i.localizer] or list(instances)
-    usual = Counter(_rounded_direction(i) for i in marked).most_common(1)[0][0]
-    kept = [i for i in marked if np.allclose(_rounded_direction(i), usual, atol=2 * DIRECTION_TOLERANCE)]
+    usual = Counter(map(_direction, marked)).most_common(1)[0][0]
+    alike = {given: np.allclose(given, usual, atol=2 * DIRECTION_TOLERANCE) for given in set(map(_direction, marked))}
+    kept = [i for i in marked if alike[_direction(i)]]
     odd = len(marked) - len(kept)
     if odd > LOCALIZER_SHARE * len(marked):
         found = f"{odd} of {len(marked)} slices lie in another direction"
@@ -123,32 +153,6 @@ def _in_order(
     return [slices[n] for n in single], twins
 
 
-def _step_mm(positions: Float[np.ndarray, "n 3"], normal: Float[np.ndarray, "3"], source: str) -> Float[np.ndarray, "3"]:
-    """Return the vector from one slice to the next in mm; raise `ScanError` where it is not the same all along."""
-    if len(positions) < 2:
-        raise ScanError(source, code="too_few_slices", found="a single slice", expected="a volume", do="Take another series.")
-    gaps = np.diff(positions @ normal)
-    usual = float(np.median(gaps))
-    odd = int(np.argmax(np.abs(gaps - usual)))
-    if abs(gaps[odd] - usual) > POSITION_TOLERANCE_MM + 0.02 * usual:
-        ratio = gaps[odd] / usual
-        missing = np.sum(np.abs(gaps - usual) > POSITION_TOLERANCE_MM + 0.02 * usual) <= 3 and abs(ratio - round(ratio)) < 0.1
-        raise ScanError(
-            source,
-            code="missing_slice" if missing and ratio > 1.5 else "uneven_slices",
-            found=f"{gaps[odd]:.2f} mm after slice {odd + 1}",
-            expected=f"{usual:.2f} mm",
-            do="Export the series again: slices are missing." if missing else "Take a series with one distance.",
-        )
-    step = (positions[-1] - positions[0]) / (len(positions) - 1)
-    off = positions - positions[0] - np.arange(len(positions))[:, None] * step
-    worst = float(np.abs(off).max())
-    if worst > 2 * POSITION_TOLERANCE_MM + 0.1 * usual:
-        found = f"a slice {worst:.2f} mm beside its place"
-        raise ScanError(source, code="shifted_slices", found=found, expected="all on one line", do=AGAIN)
-    return np.asarray(step)
-
-
 def _affine(first: Instance, directions: Float[np.ndarray, "3 3"], step: Float[np.ndarray, "3"]) -> Affine:
     assert first.spacing is not None
     assert first.position is not None
@@ -176,8 +180,8 @@ def _positions(slices: Sequence[Instance]) -> Float[np.ndarray, "n 3"]:
     return np.asarray([i.position for i in slices], dtype=np.float64)
 
 
-def _rounded_direction(instance: Instance) -> tuple[float, ...]:
-    return tuple(round(v, 3) + 0.0 for v in instance.orientation or ())
+def _direction(instance: Instance) -> tuple[float, ...]:
+    return tuple(instance.orientation or ())
 
 
 def _rounded_spacing(instance: Instance) -> tuple[float, ...]:

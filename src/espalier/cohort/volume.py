@@ -1,12 +1,14 @@
 """A CT volume: voxels in HU and where they lie."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
 from espalier.geometry import Affine, Grid, Shape, Triple, Voxels, spacing_mm
 
+Format = Literal["dicom", "nifti", "nrrd", "metaimage", "npz"]
+"""How a scan is stored: slices in DICOM, or a single file of a volume."""
 AIR_HU: Final = -1024
 """The lowest HU that a volume holds; padding outside the scanner's field of view is given this value."""
 

@@ -5,9 +5,10 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float32, Int16, Num, UInt8
 
+from espalier.cohort.regrid import upright_grid
 from espalier.cohort.volume import AIR_HU, Volume
 from espalier.errors import ScanError
-from espalier.geometry import Grid, canonical, centred, direction_of, is_sheared, resample, respaced, spacing_mm
+from espalier.geometry import Grid, canonical, centred, is_sheared, resample, respaced
 from espalier.masks.files import Masks
 from espalier.store.options import StoreOptions
 
@@ -36,7 +37,7 @@ def preprocess(volume: Volume, options: StoreOptions, *, source: str = "the volu
     voxels, affine = canonical(volume.voxels, volume.affine)
     onto = stored_grid(Grid(volume.voxels.shape, volume.affine), options)
     sampled = resample(voxels, affine, onto=onto, kind="linear", outside=float(AIR_HU))
-    if not np.isfinite(sampled).all():
+    if voxels.dtype.kind == "f" and not np.isfinite(sampled).all():
         raise ScanError(
             source,
             code="not_finite",
@@ -45,7 +46,8 @@ def preprocess(volume: Volume, options: StoreOptions, *, source: str = "the volu
             do="Export the scan again.",
         )
     # SimpleITK truncates toward zero when asked for integers, half a HU too high below 0: hence float32, then rint.
-    return np.clip(np.rint(sampled), -32768, 32767).astype(np.int16)
+    np.rint(sampled, out=sampled)
+    return np.clip(sampled, -32768, 32767, out=sampled).astype(np.int16)
 
 
 def preprocess_masks(masks: Masks, scan_grid: Grid, options: StoreOptions) -> UInt8[np.ndarray, "z y x"]:
@@ -70,7 +72,7 @@ def stored_grid(scan_grid: Grid, options: StoreOptions) -> Grid:
     Axes stay those of the scan, turned to z up, y back, x left; only a sheared scan (gantry tilt) gets an upright grid
     around its field. A scan that has the stored spacing already keeps its lattice, so its voxels are copied exactly.
     """
-    return centred(respaced(_upright(_canonical_grid(scan_grid)), options.spacing_mm), options.shape)
+    return centred(respaced(_upright(scan_grid), options.spacing_mm), options.shape)
 
 
 def scale_hu(voxels: Num[np.ndarray, "..."], window_hu: tuple[float, float]) -> Float32[np.ndarray, "..."]:
@@ -83,30 +85,13 @@ def scale_hu(voxels: Num[np.ndarray, "..."], window_hu: tuple[float, float]) -> 
     return scaled
 
 
+def _upright(grid: Grid) -> Grid:
+    turned = _canonical_grid(grid)
+    return upright_grid(turned) if is_sheared(grid.affine) else turned
+
+
 def _canonical_grid(grid: Grid) -> Grid:
     # A view of one voxel has the shape without the memory of an array to turn.
     turned, affine = canonical(np.broadcast_to(np.uint8(0), grid.shape), grid.affine)
     z, y, x = turned.shape
     return Grid((z, y, x), affine)
-
-
-def _upright(grid: Grid) -> Grid:
-    """Return `grid`, or the smallest upright grid around its field where it is sheared: x and y of the slices are kept."""
-    if not is_sheared(grid.affine):
-        return grid
-    direction = direction_of(grid.affine)
-    x = direction[:, 2]
-    y = direction[:, 1] - (direction[:, 1] @ x) * x
-    y /= np.linalg.norm(y)
-    z = np.cross(x, y)
-    upright = np.stack([z * np.sign(z @ direction[:, 0]), y, x], axis=1)
-    step = np.asarray(spacing_mm(grid.affine)) * np.abs(np.sum(upright * direction, axis=0))
-    last = np.asarray(grid.shape) - 1
-    corners = np.array([[a, b, c] for a in (0, last[0]) for b in (0, last[1]) for c in (0, last[2])], dtype=np.float64)
-    along = (corners @ grid.affine[:3, :3].T + grid.affine[:3, 3]) @ upright
-    low, high = along.min(axis=0), along.max(axis=0)
-    shape = np.floor((high - low) / step + 1e-6).astype(int) + 1
-    affine = np.eye(4)
-    affine[:3, :3] = upright * step
-    affine[:3, 3] = upright @ low
-    return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)

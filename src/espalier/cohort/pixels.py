@@ -1,0 +1,192 @@
+"""The pixels of one slice to HU: unpacked, unused bits cleared, rescaled, padding made air."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pydicom
+from jaxtyping import Shaped
+from pydicom.pixels import pixel_array
+
+from espalier.cohort.elements import BROKEN, PADDING, Elements, read_elements
+from espalier.cohort.headers import Instance
+from espalier.cohort.slices import AGAIN
+from espalier.cohort.volume import AIR_HU
+from espalier.errors import ScanError
+
+Slice = Shaped[np.ndarray, "y x"]
+HIGHEST_HU: Final = 3071
+"""The top of the classic 12-bit range; a padding value above it is certainly not tissue."""
+LOSSY_SYNTAXES: Final = frozenset(
+    str(syntax)
+    for syntax in (
+        pydicom.uid.JPEGBaseline8Bit,
+        pydicom.uid.JPEGExtended12Bit,
+        pydicom.uid.JPEGLSNearLossless,
+        pydicom.uid.JPEG2000,
+        pydicom.uid.HTJ2K,
+    )
+)
+"""What may have lost something in packing, whatever the file says of it; JPEG 2000 alone can also be without loss."""
+INT16: Final = np.iinfo(np.int16)
+
+
+def hu_of(
+    source: Path, elements: Elements, instance: Instance, parsed: Callable[[Path], Any]
+) -> tuple[Slice, tuple[float, float], list[str]]:
+    """Return one slice in HU (int16 where that loses nothing, else float32), its slope and intercept, and notes.
+
+    Parameters
+    ----------
+    source
+        The folder to which the slice's name is relative.
+    elements
+        The header of the slice's file.
+    instance
+        The slice, which may be one frame of its file.
+    parsed
+        `dataset_of`, or the same with a memory.
+
+    Raises
+    ------
+    ScanError
+        With the code `truncated_pixels`, `undecodable_pixels` or `unreadable_file`; `source` is named in it.
+    """
+    stored = _stored(source, elements, instance, parsed)
+    try:
+        told = _frame_rescale(parsed(source / instance.name), instance.frame) if instance.frame else elements.texts
+        slope, intercept, notes = _rescale(elements.texts, told)
+        if elements.syntax in LOSSY_SYNTAXES:
+            notes.append("lossy")
+        hu = _rescaled(stored, slope, intercept)
+        outside = _padding(elements.texts, slope, intercept)
+        if outside is not None and (padded := stored == outside).any():
+            hu[padded] = AIR_HU
+            notes.append("padding_replaced")
+    except BROKEN as error:
+        found = f"{instance.name}: {_short(error)}"
+        raise ScanError(source, code="unreadable_file", found=found, expected="a readable rescale", do=AGAIN) from error
+    if hu.min() < AIR_HU:
+        np.maximum(hu, AIR_HU, out=hu)
+        notes.append("padding_replaced")
+    return _smallest(hu), (slope, intercept), notes
+
+
+def dataset_of(path: Path) -> Any:
+    """Return a whole file as pydicom knows it, for what is compressed or has frames."""
+    dataset = pydicom.dcmread(path, force=True)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        dataset.file_meta.TransferSyntaxUID = read_elements(path).syntax
+    return dataset
+
+
+def undecodable(source: Path, name: str, found: str, *, cut: bool = False) -> ScanError:
+    """Return the error for a file whose pixels are cut off or cannot be unpacked."""
+    return ScanError(
+        source,
+        code="truncated_pixels" if cut else "undecodable_pixels",
+        found=f"{name}: {found}",
+        expected="pixels for every row and column",
+        do="Copy or export the file again." if cut else "Export the series uncompressed.",
+    )
+
+
+def _stored(source: Path, elements: Elements, instance: Instance, parsed: Callable[[Path], Any]) -> Slice:
+    """Return a slice's values as they are stored."""
+    try:
+        if elements.pixels and not instance.frame and elements.texts.get("BitsAllocated") == "16":
+            return _unpacked(source / instance.name, elements.pixels, elements.texts, instance)
+        dataset = parsed(source / instance.name)
+        if "PixelData" not in dataset:
+            raise EOFError("the file ends before its pixels")
+        stored = np.asarray(pixel_array(dataset, index=max(0, instance.frame - 1)))
+        return stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    except BROKEN as error:
+        raise undecodable(source, instance.name, _short(error), cut=_is_cut(error)) from error
+
+
+def _unpacked(path: Path, place: tuple[int, int], texts: Mapping[str, str], instance: Instance) -> Slice:
+    """Return 16-bit values that are not compressed, without pydicom's general way, which takes twice the time."""
+    wanted = 2 * instance.rows * instance.columns
+    with path.open("rb") as stream:
+        stream.seek(place[0])
+        packed = stream.read(min(place[1], wanted))
+    if len(packed) < wanted:
+        raise EOFError(f"{len(packed)} bytes of pixels, fewer than {wanted}")
+    stored = np.frombuffer(packed, dtype="<i2" if texts.get("PixelRepresentation") == "1" else "<u2")
+    unused = 16 - int(texts["BitsStored"])
+    if 0 < unused < 16:
+        stored = (stored << unused) >> unused  # overlays and rubbish above the stored bits; the sign is kept
+    return stored.reshape(instance.rows, instance.columns)
+
+
+def _rescaled(stored: Slice, slope: float, intercept: float) -> Slice:
+    """Return slope × stored + intercept, as int16 where that is a sum of whole numbers that fits, else float32."""
+    low, high = sorted(float(v) * slope + intercept for v in (stored.min(), stored.max()))
+    if slope == 1 and intercept.is_integer() and low >= INT16.min and high <= INT16.max and stored.dtype.itemsize == 2:
+        # Modulo 2**16 the sum is right whatever the sign of the stored type, since the result fits.
+        return np.asarray(stored.view(np.int16) + np.array(intercept).astype(np.int64).astype(np.int16))
+    return stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+
+
+def _smallest(hu: Slice) -> Slice:
+    """Return HU as int16 where that loses nothing; now, since padding far outside was there before."""
+    if hu.dtype == np.int16 or hu.max() > INT16.max or not np.array_equal(hu, np.rint(hu)):
+        return hu
+    return hu.astype(np.int16)
+
+
+def _rescale(texts: Mapping[str, str], told: Mapping[str, str]) -> tuple[float, float, list[str]]:
+    """Return slope and intercept from `told` (the file's elements, or the frame's own), and notes."""
+    notes = []
+    if not told.get("RescaleSlope") or not told.get("RescaleIntercept"):
+        notes.append("no_rescale")
+    if (told.get("RescaleType") or "HU").upper() not in {"HU", "US"}:
+        notes.append("rescale_type")
+    if texts.get("PhotometricInterpretation") == "MONOCHROME1":
+        notes.append("monochrome1")  # how to display it; HU follow from the rescale alone
+    if texts.get("LossyImageCompression") == "01":
+        notes.append("lossy")
+    return float(told.get("RescaleSlope") or 1) or 1.0, float(told.get("RescaleIntercept") or 0), notes
+
+
+def _frame_rescale(dataset: Any, frame: int) -> Mapping[str, str]:
+    """Return what one frame says of its rescale: itself, else the shared group, else the file."""
+    own = dataset.PerFrameFunctionalGroupsSequence[frame - 1]
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
+    found = own.get("PixelValueTransformationSequence") or shared.get("PixelValueTransformationSequence")
+    told = found[0] if found else dataset
+    return {name: str(told[name].value) for name in ("RescaleSlope", "RescaleIntercept", "RescaleType") if name in told}
+
+
+def _padding(texts: Mapping[str, str], slope: float, intercept: float) -> int | None:
+    """Return the stored value that marks padding, where it could not be tissue; as it reads after unused bits are cleared."""
+    if len(texts.get(PADDING, "")) != 4:
+        return None
+    signed = texts.get("PixelRepresentation") == "1"
+    padding = int.from_bytes(bytes.fromhex(texts[PADDING]), "little", signed=signed)
+    if AIR_HU <= padding * slope + intercept <= HIGHEST_HU:
+        return None
+    span = 1 << int(texts["BitsStored"])
+    wrapped = padding % span
+    return wrapped - span if signed and wrapped >= span // 2 else wrapped
+
+
+def _is_cut(error: BaseException) -> bool:
+    text = str(error).lower()
+    words = (
+        "ends before",
+        "less than expected",
+        "end of file",
+        "unexpected end",
+        "number of bytes",
+        "actual length",
+        "fewer",
+        "eof",
+    )
+    return isinstance(error, EOFError) or any(w in text for w in words)
+
+
+def _short(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
