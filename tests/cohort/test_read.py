@@ -21,6 +21,6 @@ def test_a_folder_gives_its_best_series_and_a_file_its_volume(
 
 def test_nothing_to_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("words")
-    for path, words in ((tmp_path / "gone", "no such file"), (tmp_path, "no CT"), (tmp_path / "a.txt", "not a NIfTI")):
+    for path, words in ((tmp_path / "gone", "no such file"), (tmp_path, "no CT"), (tmp_path / "a.txt", "no file of a volume")):
         with pytest.raises(InputError, match=words):
             read_path(path)

@@ -1,26 +1,40 @@
-"""NIfTI files below a source as series: who is whose, by folders or by the study's own table."""
+"""Single files of volumes below a source as series: who is whose, by folders or by the study's own table."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 import numpy as np
 
-from espalier.cohort.csv_table import read_csv_table
+from espalier.cohort.cells import plain_id
+from espalier.cohort.file_table import read_file_table
 from espalier.cohort.headers import About
-from espalier.cohort.nifti import read_nifti_header
+from espalier.cohort.hints import read_hints
 from espalier.cohort.series import Series
-from espalier.cohort.sources import NIFTI_SUFFIXES, Listed
+from espalier.cohort.single import single_grid
+from espalier.cohort.sources import SINGLE_SUFFIXES, format_of
 from espalier.errors import InputError, ScanError
 from espalier.outputs import safe_id
 
 TEXT_COLUMNS: Final = ("patient", "study", "accession", "sex", "manufacturer", "kernel", "contrast", "site")
 
 
-def nifti_series(files: Sequence[Listed], table: Path | None) -> tuple[list[Series], list[str]]:
-    """Return each NIfTI file as a series, and the table's names that fit no file.
+@dataclass(frozen=True, slots=True)
+class Single:
+    """One file of a volume: its path or that of the archive that holds it, and its name relative to the source."""
+
+    path: Path
+    name: str
+    member: str = ""
+    mark: str = ""
+
+
+def single_series(
+    files: Sequence[Single], table: Path | None, *, encoding: str | None = None
+) -> tuple[list[Series], list[str]]:
+    """Return each single file as a series, and the table's names that fit no file.
 
     Parameters
     ----------
@@ -28,38 +42,52 @@ def nifti_series(files: Sequence[Listed], table: Path | None) -> tuple[list[Seri
         Files of one source.
     table
         The CSV of `[cohort] table`; files that it does not name are left out then.
+    encoding
+        The table's encoding, where it is known.
 
     Raises
     ------
     InputError
-        When the table has no column `file`, or a number in it is none.
+        When the table cannot be used, or one of its names is that of several files.
     """
     if table is None:
         return [_series(one, {}) for one in files], []
-    by_name: dict[str, Listed] = {}
-    for one in files:
-        for name in (one.name, one.path.as_posix(), one.path.name, stem_of(one.name)):
-            by_name.setdefault(name, one)
+    by_name = _by_name(files)
     series, absent = [], []
-    for row, cells in enumerate(read_csv_table(table, needed=("file",)).to_dicts(), start=2):
-        if cells["file"] in by_name:
-            series.append(_series(by_name[cells["file"]], {**cells, "age_years": _age(table, row, cells)}))
+    taken: set[Single] = set()
+    for told in read_file_table(table, encoding=encoding):
+        named = by_name.get(told.file, [])
+        if len(named) > 1 or (named and named[0] in taken):
+            found = f"row {told.row}, column file: {len(named)} files have this name, or it was named above"
+            raise InputError(table, found=found, expected="each file once", do="Write its path below the source.")
+        taken.update(named)
+        if named:
+            series.append(_series(named[0], {**told.cells, "age_years": told.age_years}))
         else:
-            absent.append(cells["file"])
+            absent.append(told.file)
     return series, absent
 
 
+def _by_name(files: Sequence[Single]) -> dict[str, list[Single]]:
+    """Return the files by every name a table may call them; a path below the source is one file's alone."""
+    names: dict[str, list[Single]] = {}
+    for one in files:
+        for name in {one.path.as_posix(), PurePosixPath(one.name).name, stem_of(one.name)}:
+            names.setdefault(plain_id(name), []).append(one)
+    return names | {plain_id(one.name): [one] for one in files}
+
+
 def stem_of(name: str) -> str:
-    """Return the last part of a path without its suffixes for NIfTI."""
+    """Return the last part of a path without the ending of a single file of a volume."""
     last = PurePosixPath(name).name
-    suffix = next((s for s in sorted(NIFTI_SUFFIXES, key=len, reverse=True) if last.lower().endswith(s)), "")
+    suffix = next((s for s in sorted(SINGLE_SUFFIXES, key=len, reverse=True) if last.lower().endswith(s)), "")
     return last[: len(last) - len(suffix)]
 
 
 def with_geometry(series: Series, path: Path) -> Series:
-    """Return a NIfTI series with what its header says of slices; needed only where there is something to choose."""
+    """Return a single file's series with what its header says of slices; needed only where there is something to choose."""
     try:
-        grid = read_nifti_header(path).grid
+        grid = single_grid(path, form=series.format, member="".join(series.names), hints=read_hints(series.hints))
     except ScanError as error:
         return replace(series, problem=error.code)
     axis = int(np.argmax(np.abs(grid.affine[2, :3])))
@@ -67,8 +95,9 @@ def with_geometry(series: Series, path: Path) -> Series:
     return replace(series, slices=grid.shape[axis], spacing_z_mm=distance, coverage_mm=distance * grid.shape[axis])
 
 
-def _series(one: Listed, cells: Mapping[str, object]) -> Series:
-    stem = stem_of(one.name)
+def _series(one: Single, cells: Mapping[str, object]) -> Series:
+    stem, form = stem_of(one.name), format_of(one.name)
+    assert form is not None
     folders = PurePosixPath(one.name).parts[:-1]
     told = {name: str(cells.get(name) or "") for name in TEXT_COLUMNS}
     age = cells.get("age_years")
@@ -85,19 +114,13 @@ def _series(one: Listed, cells: Mapping[str, object]) -> Series:
         site=told["site"],
     )
     return Series(
-        scan=safe_id(one.name),
+        scan=safe_id(*([one.path.name] if one.member else []), one.name),
         source=one.path.as_posix(),
-        format="nifti",
+        format=form,
+        names=(one.member,) if one.member else (),
+        mark=one.mark,
         about=about,
         slices=0,
         spacing_z_mm=math.nan,
         coverage_mm=math.nan,
     )
-
-
-def _age(table: Path, row: int, cells: Mapping[str, str]) -> float | None:
-    text = cells.get("age_years", "")
-    try:
-        return float(text.replace(",", ".")) if text else None
-    except ValueError as error:
-        raise InputError(table, found=f"row {row}: age_years is no number", expected="years", do="Correct the cell.") from error

@@ -1,17 +1,29 @@
 """Which files lie below a source, and what they could be, told by name and first bytes only."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
-from espalier.cohort.options import CohortOptions, Layout
+from espalier.cohort.archives import is_archive_name
+from espalier.cohort.options import CohortOptions
+from espalier.cohort.volume import Format
 from espalier.errors import InputError
+from espalier.outputs import hash_of
 
 OWN_FOLDERS: Final = ("records", "masks", "store", "runs", "evaluation", "comparison", "bundle")
 """What Espalier writes beside the study file is never taken for scans, even where a source holds the study."""
-NIFTI_SUFFIXES: Final = (".nii", ".nii.gz")
+SINGLE_SUFFIXES: Final[Mapping[str, Format]] = {
+    ".nii": "nifti",
+    ".nii.gz": "nifti",
+    ".nrrd": "nrrd",
+    ".nhdr": "nrrd",
+    ".mha": "metaimage",
+    ".mhd": "metaimage",
+    ".npz": "npz",
+}
+"""Endings of single files that hold a volume."""
 OTHER_SUFFIXES: Final = frozenset(
     {
         ".txt",
@@ -29,8 +41,6 @@ OTHER_SUFFIXES: Final = frozenset(
         ".jpeg",
         ".gif",
         ".bmp",
-        ".zip",
-        ".tar",
         ".gz",
         ".xz",
         ".7z",
@@ -42,10 +52,8 @@ OTHER_SUFFIXES: Final = frozenset(
         ".db",
         ".exe",
         ".inf",
-        ".nrrd",
-        ".mha",
-        ".mhd",
         ".raw",
+        ".zraw",
         ".parquet",
         ".toml",
         ".yaml",
@@ -69,67 +77,100 @@ class Listed:
         """Name, size and time of change."""
         return [self.name, self.size, self.mtime_ns]
 
+    @property
+    def short_mark(self) -> str:
+        """The same as 12 characters."""
+        return hash_of(self.mark)[:12]
+
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """What lies below one source; `others` counts files that are no scans, `beside` scans of the kind not taken."""
+class FolderFiles:
+    """What lies in one folder below a source.
 
-    source: Path
-    nifti: tuple[Listed, ...]
-    dicom: tuple[Listed, ...]
-    others: int
-    beside: int = 0
+    `others` counts files that are no scans, `problem` says why the folder could not be entered.
+    """
 
-
-def list_sources(options: CohortOptions, *, folder: Path) -> list[Listing]:
-    """List all sources in their order; raise `InputError` where one is missing or holds no scans."""
-    # Made absolute without following links, so that a linked folder keeps the name its user gave it.
-    leave = frozenset(str(folder / own) for own in OWN_FOLDERS)
-    return [list_source(Path(os.path.abspath(folder / name)), options.layout, leave=leave) for name in options.sources]  # noqa: PTH100
+    name: str
+    singles: tuple[Listed, ...] = ()
+    dicom: tuple[Listed, ...] = ()
+    archives: tuple[Listed, ...] = ()
+    others: int = 0
+    problem: str = ""
 
 
-def list_source(source: Path, layout: Layout | None, *, leave: frozenset[str] = frozenset()) -> Listing:
-    """List one folder or single file; folders named in `leave` are not entered.
+def source_paths(options: CohortOptions, *, folder: Path) -> list[Path]:
+    """Return the sources as absolute paths, links kept as the user named them."""
+    return [Path(os.path.abspath(folder / name)) for name in options.sources]  # noqa: PTH100
+
+
+def own_folders(folder: Path) -> frozenset[str]:
+    """Return what Espalier writes beside the study file, which is never taken for scans."""
+    return frozenset(str(folder / own) for own in OWN_FOLDERS)
+
+
+def walk_source(source: Path, *, leave: frozenset[str] = frozenset()) -> Iterator[FolderFiles]:
+    """Yield what lies in each folder below a source, or the source itself where it is a single file.
+
+    Parameters
+    ----------
+    source
+        A folder, an archive, or a single file of a volume.
+    leave
+        Folders that are not entered.
 
     Raises
     ------
     InputError
-        When it is missing, empty, or holds no file that could be a scan of the wanted layout.
+        When it is missing, empty, holds no file that could be a scan, or is a single file of no known kind.
     """
     if not source.exists():
         raise InputError(source, found="no such folder or file", expected="a folder of scans", do="Correct [cohort] sources.")
-    if source.is_file() and not is_nifti_name(source.name):
-        raise InputError(source, found="a single file that is not NIfTI", expected="a folder or NIfTI", do="Name its folder.")
-    nifti: list[Listed] = []
-    dicom: list[Listed] = []
-    others = 0
-    for path in [source] if source.is_file() else _walk(source, leave):
-        if is_nifti_name(path.name):
-            nifti.append(_listed(path, source))
+    if source.is_file():
+        yield _single_source(source)
+        return
+    files, others, scans = 0, 0, 0
+    closed: list[OSError] = []
+    for name, paths in _walk(source, leave, closed):
+        found = _sorted_out(name, paths, source)
+        files, others = files + len(paths), others + found.others
+        scans += len(found.singles) + len(found.dicom) + len(found.archives)
+        yield found
+    for error in closed:
+        yield FolderFiles(str(error.filename), problem=error.strerror or type(error).__name__)
+    if not scans:
+        found_words = f"no scan among its {others} files" if files else "an empty folder"
+        raise InputError(source, found=found_words, expected="DICOM, NIfTI or other volumes", do="Correct [cohort] sources.")
+
+
+def format_of(name: str) -> Format | None:
+    """Return the format of a single file of a volume by its name, or None; hidden files are none."""
+    lower = PurePosixPath(name).name.lower()
+    if lower.startswith("."):
+        return None
+    return next((form for suffix, form in SINGLE_SUFFIXES.items() if lower.endswith(suffix)), None)
+
+
+def _single_source(source: Path) -> FolderFiles:
+    listed = (_listed(source, source),)
+    if format_of(source.name):
+        return FolderFiles("", singles=listed)
+    if is_archive_name(source.name):
+        return FolderFiles("", archives=listed)
+    found = "a single file of no kind that holds a volume"
+    raise InputError(source, found=found, expected="a folder, an archive, NIfTI or the like", do="Name its folder.")
+
+
+def _sorted_out(name: str, paths: Sequence[Path], source: Path) -> FolderFiles:
+    singles, dicom, archives = [], [], []
+    for path in paths:
+        if format_of(path.name):
+            singles.append(_listed(path, source))
+        elif is_archive_name(path.name) and not path.name.startswith("."):
+            archives.append(_listed(path, source))
         elif could_be_dicom(path):
             dicom.append(_listed(path, source))
-        else:
-            others += 1
-    if not nifti and not dicom:
-        found = f"no scan among its {others} files" if others else "an empty folder"
-        raise InputError(source, found=found, expected="DICOM or NIfTI files", do="Correct [cohort] sources.")
-    wanted = layout or ("dicom" if dicom else "nifti")
-    taken = Listing(
-        source,
-        tuple(nifti) if wanted != "dicom" else (),
-        tuple(dicom) if wanted != "nifti" else (),
-        others,
-        _beside(wanted, nifti, dicom),
-    )
-    if not taken.nifti and not taken.dicom:
-        found = f"{len(nifti)} NIfTI and {len(dicom)} DICOM files"
-        raise InputError(source, found=found, expected=f"files of layout {wanted!r}", do="Correct [cohort] layout.")
-    return taken
-
-
-def is_nifti_name(name: str) -> bool:
-    """Tell whether a file is NIfTI by its name; hidden files are not."""
-    return name.lower().endswith(NIFTI_SUFFIXES) and not name.startswith(".")
+    others = len(paths) - len(singles) - len(dicom) - len(archives)
+    return FolderFiles(name, tuple(singles), tuple(dicom), tuple(archives), others)
 
 
 def could_be_dicom(path: Path) -> bool:
@@ -145,27 +186,21 @@ def could_be_dicom(path: Path) -> bool:
     return start[128:132] == b"DICM" or (len(start) == 132 and start[:2] in {b"\x08\x00", b"\x02\x00"} and start[3] == 0)
 
 
-def _beside(wanted: Layout, nifti: list[Listed], dicom: list[Listed]) -> int:
-    return {"dicom": len(nifti), "nifti": len(dicom), "mixed": 0}[wanted]
-
-
 def _listed(path: Path, source: Path) -> Listed:
     about = path.stat()
     name = path.relative_to(source).as_posix() if path != source else path.name
     return Listed(path, name, about.st_size, about.st_mtime_ns)
 
 
-def _walk(source: Path, leave: frozenset[str]) -> Iterator[Path]:
-    """Yield every file below, in order of names; links to folders are followed once, so that loops end."""
+def _walk(source: Path, leave: frozenset[str], closed: list[OSError]) -> Iterator[tuple[str, list[Path]]]:
+    """Yield every folder below with its files, in order of names; links to folders are followed once, so that loops end."""
     seen: set[str] = set()
-    for root, folders, names in os.walk(source, followlinks=True):
+    for root, folders, names in os.walk(source, followlinks=True, onerror=closed.append):
         real = os.path.realpath(root)
         folders[:] = sorted(name for name in folders if str(Path(root, name)) not in leave)
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
-        for name in sorted(names):
-            path = Path(root, name)
-            if path.is_file():
-                yield path
+        name = Path(root).relative_to(source).as_posix()
+        yield "" if name == "." else name, [path for path in map(Path(root).joinpath, sorted(names)) if path.is_file()]
