@@ -12,6 +12,7 @@ import polars as pl
 import pydicom
 import pytest
 
+from espalier.cohort import index
 from espalier.cohort.ingest import ingest
 from espalier.cohort.options import CohortOptions
 from espalier.cohort.read import read_scan
@@ -49,7 +50,7 @@ def test_a_dicom_cohort_has_its_promised_columns_and_reads_back(write_series: Di
         "spacing_z_mm": STEP_MM,
         "spacing_y_mm": PIXEL_MM[0],
         "verdict": "noted",
-        "notes": ["short_coverage"],
+        "notes": ["short_coverage", "duplicate"],  # both patients have the voxels of the one made-up body
         "age_years": 61.0,
         "sex": "F",
         "kernel": "B30f",
@@ -208,10 +209,67 @@ def test_a_source_without_scans_is_refused(tmp_path: Path, make: Callable[[Path]
     assert not (tmp_path / COHORT).exists()
 
 
-def test_one_series_in_two_sources_is_refused(write_series: DicomSeries, tmp_path: Path) -> None:
+def test_a_series_that_lies_in_two_sources_is_taken_once(write_series: DicomSeries, tmp_path: Path) -> None:
     write_series(tmp_path / "scans" / "a")
-    with pytest.raises(InputError, match="the same series"):
-        ingest(CohortOptions(sources=("scans", "scans/a")), folder=tmp_path)
+    shutil.copytree(tmp_path / "scans", tmp_path / "copies")
+    summary = ingest(CohortOptions(sources=("scans", "copies")), folder=tmp_path)
+    assert read_cohort(tmp_path)["source"].to_list() == ["scans/a"]
+    assert (summary.done, set_aside(tmp_path)) == (1, {"a": "series_twice"})
+
+
+def test_parts_of_one_series_in_two_sources_are_both_set_aside(write_series: DicomSeries, tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "scans" / "a", shape=(30, 20, 24))
+    write_series(tmp_path / "scans" / "b", patient="P2")
+    (tmp_path / "rest").mkdir()
+    for n in range(15, 30):
+        (folder / f"slice_{n:03d}.dcm").rename(tmp_path / "rest" / f"{n}.dcm")
+    ingest(CohortOptions(sources=("scans", "rest")), folder=tmp_path)
+    assert read_cohort(tmp_path)["source"].to_list() == ["scans/b"]
+    assert set_aside(tmp_path) == {"a": "series_torn", "rest": "series_torn"}
+
+
+def test_a_series_whose_files_lie_in_several_folders_is_one(
+    write_series: DicomSeries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_series(tmp_path / "scans" / "x" / "a")
+    for n in (3, 4, 9):
+        (tmp_path / "scans" / "x" / f"part {n}").mkdir()
+        (folder / f"slice_{n:03d}.dcm").rename(tmp_path / "scans" / "x" / f"part {n}" / "IM")
+    ingest(OPTIONS, folder=tmp_path)
+    (row,) = read_cohort(tmp_path).to_dicts()
+    assert (row["source"], row["shape_z"], row["files"][3]) == ("scans/x", 14, "part 3/IM")
+    monkeypatch.setattr(index, "FILES_A_UNIT", 4)  # one folder in several pieces of the index
+    ingest(OPTIONS, folder=tmp_path)
+    assert read_cohort(tmp_path).to_dicts() == [row]
+    assert np.array_equal(read_scan(row, folder=tmp_path).voxels, body_hu())
+
+
+def test_the_next_best_series_is_taken_where_the_best_turns_out_broken(write_series: DicomSeries, tmp_path: Path) -> None:
+    broken = write_series(tmp_path / "scans" / "a", series="1", step_mm=3.0) / "slice_006.dcm"
+    write_series(tmp_path / "scans" / "b", series="2", step_mm=4.0)
+    broken.write_bytes(broken.read_bytes()[:-300])
+    summary = ingest(OPTIONS, folder=tmp_path)
+    told = {row["source"]: (row["chosen"], row["why"]) for row in read_series_table(tmp_path).to_dicts()}
+    assert told == {
+        "scans/a": (False, "set aside: truncated_pixels"),
+        "scans/b": (True, "next best; the first was set aside: truncated_pixels"),
+    }
+    assert (summary.done, set_aside(tmp_path)) == (1, {"a": "truncated_pixels"})
+
+
+def test_two_passes_under_one_uid_and_number_are_told_apart_by_time(write_series: DicomSeries, tmp_path: Path) -> None:
+    def timed(hour: int):
+        return lambda dataset, n: dataset.update({"AcquisitionTime": f"{hour:02d}00{n:02d}.5"})
+
+    write_series(tmp_path / "scans" / "a", change=timed(9))
+    write_series(tmp_path / "scans" / "b", change=timed(10))
+    for n, path in enumerate(sorted((tmp_path / "scans" / "b").iterdir())):
+        edit(path, lambda d, n=n: setattr(d, "SOPInstanceUID", uid("second", n)))
+    ingest(OPTIONS, folder=tmp_path)
+    assert read_series_table(tmp_path)["slices"].to_list() == [14, 14]
+    (row,) = read_cohort(tmp_path).to_dicts()
+    assert row["source"] in {"scans/a", "scans/b"}
+    assert len(row["files"]) == 14
 
 
 def test_nothing_is_done_when_all_is_up_to_date_and_a_changed_scan_is_read_again(

@@ -1,24 +1,28 @@
 """Every series below the sources, from names and headers; nothing is chosen or read wholly here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from espalier.cohort.dicom import read_headers
-from espalier.cohort.files import nifti_series
-from espalier.cohort.headers import About, Instance
+from espalier.cohort import ct_rate, rad_chestct, ratic
+from espalier.cohort.archives import is_archive_name
+from espalier.cohort.files import Single, single_series
+from espalier.cohort.grouping import group_instances
+from espalier.cohort.hints import Hints, hints_for, read_hints
+from espalier.cohort.index import STAGE, Indexed, Unit, index_files, plan_units, read_unit, unit_place
 from espalier.cohort.options import CohortOptions
-from espalier.cohort.plans import READER, read_plan, told_path, write_plan
-from espalier.cohort.series import Series, group_instances
-from espalier.cohort.sources import Listed, Listing, list_sources
+from espalier.cohort.plans import told_path
+from espalier.cohort.pseudonyms import read_key
+from espalier.cohort.series import Series
+from espalier.cohort.sources import own_folders, source_paths, walk_source
 from espalier.errors import InputError
 from espalier.outputs import hash_of, safe_id
 from espalier.stage import Rows, run_stage
 
+PUBLISHED: Final = frozenset({"ct-rate", "rad-chestct", "ratic"})
 FOLDERS_WORTH_WORKERS: Final = 16
 """Headers of fewer folders are read sooner than worker processes start."""
-Marks = Mapping[str, Sequence[str | int]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,25 +32,36 @@ class Found:
     Parameters
     ----------
     series
-        Every CT series, chosen or not.
+        Every CT series, chosen or not; DICOM ones without the names of their files, which the index keeps.
     set_aside
         Rows for files that are named or damaged, but belong to no series.
-    marks
-        For each file's path what tells whether it changed: name, size and time.
     others
         How many files are no scans.
     beside
         How many files are of the layout that is not taken.
+    words
+        Sentences on a published data set's tables.
     """
 
     series: Sequence[Series]
     set_aside: Rows
-    marks: Marks
-    others: int
-    beside: int
+    others: int = 0
+    beside: int = 0
+    words: tuple[str, ...] = ()
 
 
-def discover(options: CohortOptions, *, folder: Path, workers: int) -> Found:
+@dataclass(slots=True)
+class _Source:
+    """What one source holds, gathered folder by folder."""
+
+    path: Path
+    singles: list[Single] = field(default_factory=list)
+    units: list[Unit] = field(default_factory=list)
+    others: int = 0
+    set_aside: Rows = field(default_factory=list)
+
+
+def discover(options: CohortOptions, *, folder: Path, workers: int | None) -> Found:
     """List the sources, read DICOM headers (kept in records, so that only changed folders are read again), and group.
 
     Raises
@@ -54,64 +69,100 @@ def discover(options: CohortOptions, *, folder: Path, workers: int) -> Found:
     InputError
         As `espalier.cohort.ingest.ingest` does.
     """
-    listings = list_sources(options, folder=folder)
-    table = folder / options.table if options.table else None
-    series, set_aside = _nifti(listings, table)
-    others = sum(listing.others for listing in listings)
-    for listing in listings:
-        dicom, no_ct, damaged = _dicom(listing, folder, workers)
-        series += dicom
-        set_aside += damaged
-        others += no_ct
-    _refuse_equal_ids(series)
-    marks = {one.path.as_posix(): one.mark for listing in listings for one in (*listing.nifti, *listing.dicom)}
-    beside = sum(listing.beside for listing in listings)
-    return Found(series=series, set_aside=set_aside, marks=marks, others=others, beside=beside)
+    sources = [_walked(path, folder) for path in source_paths(options, folder=folder)]
+    unread = _index([unit for source in sources for unit in source.units], options, folder, workers)
+    found = [_series_of(source, options, folder) for source in sources]
+    once, twice = _each_once([series for one in found for series in one.series])
+    set_aside = [*unread, *(row for one in found for row in one.set_aside), *twice]
+    if options.layout in {"ct-rate", "rad-chestct"}:
+        there = {one.scan for one in once}  # one split may lie in several sources
+        set_aside = [row for row in set_aside if row["reason"] != "missing_file" or row["scan"] not in there]
+    others, beside = sum(one.others for one in found), sum(one.beside for one in found)
+    words = tuple(dict.fromkeys(sentence for one in found for sentence in one.words))
+    return Found(series=once, set_aside=set_aside, others=others, beside=beside, words=words)
 
 
-def index_files(folder: Path, scan: str, _options: Mapping[str, Any]) -> Rows:
-    """Read the headers of one folder's DICOM files; its one row holds what they say (a stage's work)."""
-    plan = read_plan(folder, "index", scan)
-    source = folder / plan["source"]
-    pairs, others, damaged = read_headers([(source / name, name) for name in plan["names"]])
-    return [
-        {
-            "slices": [[asdict(about), asdict(instance)] for about, instance in pairs],
-            "others": others,
-            "damaged": [list(d) for d in damaged],
-        }
-    ]
+def files_of(folder: Path, plan: Mapping[str, Any], scan: str) -> list[str]:
+    """Return the files of a DICOM series relative to its source, from the records of the index that hold it."""
+    pieces = [piece for unit in plan["units"] if (piece := read_unit(folder, unit))]
+    hints = replace(read_hints(plan["hints"]), acquisition=None)
+    series = _grouped(pieces, uid=plan["about"]["series_uid"], hints=hints)
+    return list(next(one for one in series if one.scan == scan).names)
 
 
-def _dicom(listing: Listing, folder: Path, workers: int) -> tuple[list[Series], int, Rows]:
-    """Return the CT series of one source, how many DICOM files are no CT, and rows for damaged files."""
-    by_folder: dict[str, list[Listed]] = {}
-    for one in listing.dicom:
-        by_folder.setdefault(one.name.rpartition("/")[0], []).append(one)
-    source = told_path(listing.source, folder)
-    keys = {}
-    for name, files in by_folder.items():
-        own = safe_id(source, name)
-        keys[own] = hash_of(READER, [f.mark for f in files])
-        write_plan(folder, "index", own, {"source": source, "names": [f.name for f in files]})
-    if not keys:
-        return [], 0, []
-    beside = workers if len(keys) >= FOLDERS_WORTH_WORKERS else 1
-    outcome = run_stage("index", index_files, list(keys), folder=folder, keys=keys, options={}, workers=beside)
-    pairs = [(About(**about), Instance(**instance)) for row in outcome.rows for about, instance in row["slices"]]
-    damaged = [
-        {
-            "source": f"{source}/{name}",
-            "scan": "",
-            "reason": "unreadable_file",
-            "found": found,
-            "expected": "a whole DICOM header",
-            "do": "Copy or export the file again.",
-        }
-        for row in outcome.rows
-        for name, found in row["damaged"]
-    ]
-    return [_placed(one) for one in group_instances(pairs, source=source)], sum(row["others"] for row in outcome.rows), damaged
+def _walked(path: Path, folder: Path) -> _Source:
+    source = _Source(path)
+    for files in walk_source(path, leave=own_folders(folder)):
+        if files.problem:
+            told = told_path(Path(files.name), folder)
+            source.set_aside.append(_unread(told, "unreadable_folder", files.problem, do="Let it be read, or leave it out."))
+            continue
+        source.singles += [Single(one.path, one.name, mark=one.short_mark) for one in files.singles]
+        source.others += files.others
+        source.units += plan_units(files, source=path, folder=folder)
+    return source
+
+
+def _index(units: Sequence[Unit], options: CohortOptions, folder: Path, workers: int | None) -> Rows:
+    """Bring the records of the index up to date; return rows for the archives that could not be unpacked."""
+    if not units:
+        return []
+    beside = len(units) >= FOLDERS_WORTH_WORKERS
+    outcome = run_stage(
+        STAGE,
+        index_files,
+        [unit.id for unit in units],
+        folder=folder,
+        keys={unit.id: hash_of(unit.key, options.pseudonyms) for unit in units},
+        options={"pseudonyms": options.pseudonyms},
+        workers=workers if beside and workers else 1,
+        timeout_s=options.timeout_s if beside and workers else None,
+        memory_gb=options.memory_gb if beside and workers else None,
+        collect=False,
+        verb="ingest",
+    )
+    return [{**row, "source": unit_place(folder, row["scan"]), "scan": ""} for row in outcome.set_aside]
+
+
+def _series_of(source: _Source, options: CohortOptions, folder: Path) -> Found:
+    """Return the series of one source; records of the index are read one at a time, so that memory stays flat."""
+    hints = read_hints(hints_for("dicom", options))
+    dicom: list[Series] = []
+    singles, set_aside, others = list(source.singles), list(source.set_aside), source.others
+    for unit in source.units:
+        piece = read_unit(folder, unit.id)
+        if piece is None:
+            continue
+        others += piece.others
+        set_aside += [_unread(f"{piece.place}/{name}", "unreadable_file", found) for name, found in piece.damaged]
+        singles += [Single(folder / piece.place, name, member=name, mark=mark) for name, mark in piece.singles]
+        dicom += [replace(one, names=(), units=(unit.id,)) for one in _grouped([piece], hints=hints)]
+    dicom = _mended(dicom, folder, hints)
+    return _of_layout(source, dicom, singles, options, folder, Found(series=(), set_aside=set_aside, others=others))
+
+
+def _mended(series: Sequence[Series], folder: Path, hints: Hints) -> list[Series]:
+    """Put together again the series whose files lie in several folders of one source."""
+    units: dict[str, list[str]] = {}
+    for one in series:
+        if not is_archive_name(one.source):
+            units.setdefault(one.about.series_uid, []).append(one.units[0])
+    torn = {uid: tuple(dict.fromkeys(own)) for uid, own in units.items() if len(set(own)) > 1}
+    whole = [one for one in series if one.about.series_uid not in torn or is_archive_name(one.source)]
+    for uid, own in torn.items():
+        pieces = [piece for unit in own if (piece := read_unit(folder, unit))]
+        whole += [replace(one, names=(), units=own) for one in _grouped(pieces, uid=uid, hints=hints)]
+    return whole
+
+
+def _grouped(pieces: Sequence[Indexed], *, hints: Hints, uid: str | None = None) -> list[Series]:
+    """Return the series of some pieces of the index, or the one with a UID; each in the deepest folder that holds its files."""
+    pairs = [pair for piece in pieces for pair in piece.pairs if uid is None or pair[0].series_uid in {uid, ""}]
+    if uid is not None:
+        known = [pair for pair in pairs if pair[0].series_uid == uid]
+        pairs = known or pairs
+    series = group_instances(pairs, source=pieces[0].place, hints=hints)
+    return series if is_archive_name(pieces[0].place) else [_placed(one) for one in series]
 
 
 def _placed(series: Series) -> Series:
@@ -126,31 +177,91 @@ def _placed(series: Series) -> Series:
     return replace(series, source=(PurePosixPath(series.source) / below).as_posix(), names=names)
 
 
-def _nifti(listings: Sequence[Listing], table: Path | None) -> tuple[list[Series], Rows]:
-    files = [one for listing in listings for one in listing.nifti]
-    series, absent = nifti_series(files, table)
-    set_aside = [
-        {
-            "source": name,
-            "scan": safe_id(name),
-            "reason": "missing_file",
-            "found": "named in the table, but in no source",
-            "expected": "a NIfTI file of that name",
-            "do": "Correct the table, or copy the file.",
-        }
-        for name in absent
-    ]
-    return series, set_aside
+def _of_layout(
+    source: _Source, dicom: list[Series], singles: list[Single], options: CohortOptions, folder: Path, found: Found
+) -> Found:
+    """Keep what the layout asks for; raise `InputError` where there is none of it."""
+    wanted = options.layout or ("dicom" if dicom else "nifti")
+    taken = {"dicom": (True, False), "ratic": (True, False), "mixed": (True, True)}.get(wanted, (False, True))
+    beside = (0 if taken[0] else len(dicom)) + (0 if taken[1] else len(singles))
+    if not (taken[0] and dicom) and not (taken[1] and singles) and not found.set_aside:
+        told = f"{len(singles)} single files of volumes and {len(dicom)} CT series in DICOM"
+        raise InputError(source.path, found=told, expected=f"files of layout {wanted!r}", do="Correct [cohort] layout.")
+    if wanted in PUBLISHED:
+        key = read_key(folder / options.pseudonyms) if options.pseudonyms else None
+        return _published(wanted, dicom, singles, source.path, key, replace(found, beside=beside))
+    table = folder / options.table if options.table else None
+    single, absent = single_series(singles, table, encoding=options.encoding) if taken[1] else ([], [])
+    series = [*(dicom if taken[0] else []), *single]
+    rows = [_named_only(name) for name in absent]
+    return replace(found, series=series, set_aside=[*found.set_aside, *rows], beside=beside)
 
 
-def _refuse_equal_ids(series: Sequence[Series]) -> None:
-    seen: dict[str, Series] = {}
+def _published(
+    layout: str, dicom: Sequence[Series], singles: Sequence[Single], source: Path, key: bytes | None, found: Found
+) -> Found:
+    """Return what the names and tables of a published data set say."""
+    if layout == "ratic":
+        told = ratic.enrich(dicom, source=source, key=key)
+    else:
+        told = (ct_rate if layout == "ct-rate" else rad_chestct).find_series(singles, source=source)
+    series = [replace(one, notes=told.notes.get(one.scan, ())) for one in told.series]
+    set_aside = [*found.set_aside, *told.set_aside]
+    return replace(found, series=series, set_aside=set_aside, others=found.others + told.others, words=told.words)
+
+
+def _each_once(series: Sequence[Series]) -> tuple[list[Series], Rows]:
+    """Keep one of the copies of a series that lies in two sources; set both aside where they differ, as parts of one do."""
+    by_scan: dict[str, list[Series]] = {}
     for one in series:
-        other = seen.setdefault(one.scan, one)
-        if other is not one:
-            raise InputError(
-                one.source,
-                found=f"the same series as in {other.source}",
-                expected="each series once",
-                do="Name the folder above both as the one source, or remove one.",
+        by_scan.setdefault(one.scan, []).append(one)
+    once: list[Series] = []
+    rows: Rows = []
+    for copies in by_scan.values():
+        alike = all(one.content and one.content == copies[0].content for one in copies)
+        if len(copies) == 1 or alike:
+            once.append(copies[0])
+        code, found, do = (
+            ("series_twice", "the same series lies in another source", "Nothing: the other copy is used.")
+            if alike
+            else (
+                "series_torn",
+                "another part of the series lies in another source",
+                "Bring the series' files into one source.",
             )
+        )
+        rows += [_aside(one, code, found, do) for one in (copies[1:] if alike else copies if len(copies) > 1 else ())]
+    return once, rows
+
+
+def _aside(one: Series, code: str, found: str, do: str) -> dict[str, Any]:
+    return {
+        "source": one.source,
+        "scan": "" if code == "series_twice" else one.scan,
+        "reason": code,
+        "found": found,
+        "expected": "each series once",
+        "do": do,
+    }
+
+
+def _named_only(name: str) -> dict[str, Any]:
+    return {
+        "source": name,
+        "scan": safe_id(name),
+        "reason": "missing_file",
+        "found": "named in the table, but in no source",
+        "expected": "a file of that name",
+        "do": "Correct the table, or copy the file.",
+    }
+
+
+def _unread(source: str, code: str, found: str, do: str = "Copy or export the file again.") -> dict[str, Any]:
+    return {
+        "source": source,
+        "scan": "",
+        "reason": code,
+        "found": found,
+        "expected": "a whole DICOM header" if code == "unreadable_file" else "a folder that can be read",
+        "do": do,
+    }

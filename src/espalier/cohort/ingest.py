@@ -1,28 +1,28 @@
 """From folders of files to the cohort: list, group, choose, then really read every chosen scan."""
 
-import hashlib
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from espalier.cohort.checks import axis_along_body, check_volume
-from espalier.cohort.discover import Found, Marks, discover
+from espalier.cohort.discover import Found, discover
 from espalier.cohort.files import stem_of, with_geometry
+from espalier.cohort.forgotten import is_forgotten, read_forgotten
+from espalier.cohort.hints import hints_for
 from espalier.cohort.options import CohortOptions
-from espalier.cohort.plans import READER, read_plan, told_path, write_plan
-from espalier.cohort.read import read_files
-from espalier.cohort.series import Choice, Series, choose
-from espalier.cohort.table import COHORT, SERIES, write_cohort, write_series_table
-from espalier.cohort.volume import Reading
-from espalier.errors import ScanError
-from espalier.outputs import hash_of, key_of
+from espalier.cohort.plans import READER, told_path, write_plan
+from espalier.cohort.pseudonyms import check_key, pseudonym_of, pseudonymised, read_key
+from espalier.cohort.scan import STAGE, check_scan, settings_of
+from espalier.cohort.series import Choice, Series, choose, next_best
+from espalier.cohort.table import COHORT, DUPLICATES, SERIES, write_cohort, write_series_table
+from espalier.cohort.tied import with_twins
+from espalier.outputs import hash_of, key_of, safe_id
 from espalier.stage import Outcome, Rows, Summary, run_stage, write_set_aside
 
 
-def ingest(options: CohortOptions, *, folder: Path, workers: int = 1) -> Summary:
+def ingest(options: CohortOptions, *, folder: Path, workers: int | None = None) -> Summary:
     """Find all scans of a study, read each once, and write `cohort.parquet`, `series.parquet` and `set_aside.csv`.
 
     Parameters
@@ -32,114 +32,110 @@ def ingest(options: CohortOptions, *, folder: Path, workers: int = 1) -> Summary
     folder
         The study's folder.
     workers
-        Processes side by side.
+        Worker processes side by side, within the limits of time and memory that `options` gives; None works in this
+        process, without limits.
 
     Raises
     ------
     InputError
-        When a source is missing or holds no scan, two sources hold the same name, or the table cannot be used.
+        When a source is missing or holds no scan, or a table cannot be used.
     """
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as the user named them
+    (folder / "records").mkdir(parents=True, exist_ok=True, mode=0o700)
+    secret = None
+    if options.pseudonyms:
+        key_file = folder / options.pseudonyms
+        secret = read_key(key_file)
+        check_key(secret, path=key_file, folder=folder)
     found = discover(options, folder=folder, workers=workers)
-    choices = _choices(found.series, options)
-    outcome = _check(choices, found.marks, options, folder, workers)
-    return _write(folder, options, choices, outcome, found)
+    forgotten = read_forgotten(folder)
+    known = [_hidden(one, secret) for one in found.series] if secret else found.series
+    series = [one for one in known if not is_forgotten(forgotten, patient=one.about.patient, scan=one.scan)]
+    choices = _choices(series, options, folder)
+    aside: dict[str, dict[str, Any]] = {}
+    while True:
+        chosen = [choice.series for choice in choices if choice.chosen]
+        outcome = _check(chosen, options, folder, workers, secret)
+        aside |= {row["scan"]: row for row in outcome.set_aside}
+        reasons = {scan: row["reason"] for scan, row in aside.items()}
+        better = next_best(choices, reasons, max_slice_mm=options.max_slice_mm, min_slices=options.min_slices)
+        if better == choices:
+            return _write(folder, options, choices, outcome.rows, [*found.set_aside, *aside.values()], found)
+        choices = better
 
 
-def check_scan(folder: Path, scan: str, options: Mapping[str, Any]) -> Rows:
-    """Read one chosen scan wholly and return its row of the cohort (a stage's work).
-
-    Raises
-    ------
-    ScanError
-        When it cannot be used; `source` is the scan's, relative to the study where it lies below it.
-    """
-    plan = read_plan(folder, "ingest", scan)
-    settings = CohortOptions(**{**options, "sources": tuple(options["sources"])})
-    source = plan["source"]
-    try:
-        reading = _reading(plan, folder)
-        axis = 0 if plan["format"] == "dicom" else axis_along_body(reading.volume)
-        notes = [*reading.notes, *check_volume(reading.volume, settings, source=source, axis=axis)]
-    except ScanError as error:
-        raise ScanError(source, code=error.code, found=error.found, expected=error.expected, do=error.do) from error
-    return [_row(plan, scan, reading, notes, axis)]
-
-
-def _reading(plan: Mapping[str, Any], folder: Path) -> Reading:
-    if plan["problem"] == "uid_of_two_patients":
-        do = "Give each patient's series a UID of its own."
-        found = "one series UID for two patients"
-        raise ScanError(plan["source"], code=plan["problem"], found=found, expected="one patient", do=do)
-    return read_files(folder / plan["source"], form=plan["format"], files=plan["names"])
-
-
-def _row(plan: Mapping[str, Any], scan: str, reading: Reading, notes: Sequence[str], axis: int) -> dict[str, Any]:
-    volume = reading.volume
-    about = plan["about"]
-    digest = hashlib.sha256(volume.voxels.tobytes())
-    digest.update(volume.affine.tobytes())
-    return {
-        "scan": scan,
-        **{name: about[name] for name in ("patient", "study_uid", "series_uid", "accession", "age_years", "sex")},
-        **{name: about[name] for name in ("manufacturer", "kernel", "contrast", "site")},
-        "source": plan["source"],
-        **dict(zip(("shape_z", "shape_y", "shape_x"), volume.shape, strict=True)),
-        **dict(zip(("spacing_z_mm", "spacing_y_mm", "spacing_x_mm"), volume.spacing_mm, strict=True)),
-        "verdict": "noted" if notes else "sound",
-        "notes": list(dict.fromkeys(notes)),
-        "slice_mm": about["slice_mm"] or volume.spacing_mm[axis],
-        "stem": stem_of(plan["source"]),
-        "format": plan["format"],
-        "files": list(reading.files),
-        "voxels_sha256": digest.hexdigest(),
-    }
-
-
-def _choices(series: Sequence[Series], options: CohortOptions) -> list[Choice]:
+def _choices(series: Sequence[Series], options: CohortOptions, folder: Path) -> list[Choice]:
     counts: dict[tuple[str, str], int] = {}
     for one in series:
         counts[one.study] = counts.get(one.study, 0) + 1
-    ready = [with_geometry(s, Path(s.source)) if s.format == "nifti" and counts[s.study] > 1 else s for s in series]
+    hinted = [replace(s, hints=s.hints if s.format == "dicom" else hints_for(s.format, options, s.hints)) for s in series]
+    ready = [with_geometry(s, folder / s.source) if not s.slices and counts[s.study] > 1 else s for s in hinted]
     return choose(ready, keep=options.series, max_slice_mm=options.max_slice_mm, min_slices=options.min_slices)
 
 
-def _check(choices: Sequence[Choice], marks: Marks, options: CohortOptions, folder: Path, workers: int) -> Outcome:
-    settings = {
-        "sources": list(options.sources),
-        "max_slice_mm": options.max_slice_mm,
-        "min_slices": options.min_slices,
-    }
+def _hidden(one: Series, secret: bytes) -> Series:
+    """Return a single file's series under pseudonyms; those of DICOM got theirs when the headers were read."""
+    if one.format == "dicom":
+        return one
+    return replace(one, scan=safe_id(pseudonym_of("file", one.scan, secret)), about=pseudonymised(one.about, secret))
+
+
+def _check(
+    chosen: Sequence[Series], options: CohortOptions, folder: Path, workers: int | None, secret: bytes | None
+) -> Outcome:
+    settings = settings_of(options)
     keys = {}
-    for one in (choice.series for choice in choices if choice.chosen):
-        place = folder / one.source
-        own = [marks[p.as_posix()] for p in ([place / name for name in one.names] or [place])]
+    for one in chosen:
+        own = stem_of(one.names[0] if one.names else one.source)
         plan = {
-            "source": told_path(place, folder),
+            "source": told_path(folder / one.source, folder),
             "format": one.format,
             "names": list(one.names),
+            "units": list(one.units),
             "problem": one.problem,
+            "stem": pseudonym_of("stem", own, secret) if secret else own,
             "about": asdict(one.about),
+            "hints": one.hints,
+            "mark": one.mark,
+            "notes": list(one.notes),
         }
-        keys[one.scan] = hash_of(READER, settings, plan, own)
-        write_plan(folder, "ingest", one.scan, plan)
-    return run_stage("ingest", check_scan, list(keys), folder=folder, keys=keys, options=settings, workers=workers)
+        keys[one.scan] = hash_of(READER, settings, plan)
+        write_plan(folder, STAGE, one.scan, plan)
+    return run_stage(
+        STAGE,
+        check_scan,
+        list(keys),
+        folder=folder,
+        keys=keys,
+        options=settings,
+        workers=workers or 1,
+        timeout_s=options.timeout_s if workers else None,
+        memory_gb=options.memory_gb if workers else None,
+    )
 
 
-def _write(folder: Path, options: CohortOptions, choices: Sequence[Choice], outcome: Outcome, found: Found) -> Summary:
-    aside = [*found.set_aside, *outcome.set_aside]
+def _write(folder: Path, options: CohortOptions, choices: Sequence[Choice], rows: Rows, aside: Rows, found: Found) -> Summary:
+    told = with_twins(folder, rows)
+    sources = {choice.series.scan: told_path(folder / choice.series.source, folder) for choice in choices}
+    # A worker that died could not tell more than the scan's id.
+    aside = [{**row, "source": sources.get(row["source"], row["source"])} for row in aside]
+    aside.sort(key=lambda row: (row["source"], row["scan"]))
     listed = [_series_row(choice, folder) for choice in choices]
-    key = hash_of(READER, asdict(options), outcome.rows, aside, listed)
-    wrote = (folder / COHORT, folder / SERIES, folder / "set_aside.csv")
+    key = hash_of(READER, asdict(options), told.rows, aside, listed)
     if key_of(folder / COHORT) != key:
-        write_set_aside(folder, "ingest", aside)
+        write_set_aside(folder, STAGE, aside)
         write_series_table(folder, listed, key=key)
-        write_cohort(folder, outcome.rows, key=key)
+        write_cohort(folder, told.rows, key=key)
     unchosen = sum(1 for choice in choices if not choice.chosen)
-    words = f"{unchosen} series not chosen; {found.others} files that are no scans"
+    words = f"{len(told.rows)} scans of {len({row['patient'] for row in told.rows})} patients; {unchosen} series not chosen; "
+    words += f"{found.others} files that are no scans"
     if found.beside:
         words += f"; {found.beside} files of the other layout not taken"
-    return Summary(verb="ingest", done=outcome.done, set_aside=len(aside), words=words, wrote=wrote)
+    if told.within or told.across:
+        words += f"; {told.within + told.across} pairs of scans show one acquisition, {told.across} under two patients"
+    words = "; ".join([words, *found.words])
+    wrote = tuple(folder / name for name in (COHORT, SERIES, DUPLICATES, "set_aside.csv"))
+    return Summary(verb="ingest", done=len(told.rows), set_aside=len(aside), words=words, wrote=wrote)
 
 
 def _series_row(choice: Choice, folder: Path) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from espalier.cohort.encodings import check_encoding
+
 Layout = Literal["dicom", "nifti", "mixed", "ct-rate", "rad-chestct", "ratic"]
 AXIS_OF: Final = {"L": "x", "R": "x", "P": "y", "A": "y", "S": "z", "I": "z"}
 BodyPart = Literal["chest", "abdomen", "any"]
@@ -24,6 +26,8 @@ class CohortOptions:
     table
         A CSV for NIfTI sources with a column `file` and, as wanted, `patient`, `study`, `accession`, `age_years`, `sex`,
         `manufacturer`, `kernel`, `contrast`, `site`. Only files that it names are taken then.
+    encoding
+        The table's encoding, where the bytes do not tell.
     series
         `best` keeps one series of each study, by the rules of `espalier.cohort.series`; `all` keeps every one.
     max_slice_mm
@@ -55,6 +59,7 @@ class CohortOptions:
     sources: tuple[str, ...]
     layout: Layout | None = None
     table: str | None = None
+    encoding: str | None = None
     series: Literal["best", "all"] = "best"
     max_slice_mm: float = 10.0
     min_slices: int = 10
@@ -82,6 +87,8 @@ class CohortOptions:
             raise ValueError(f'npz_axes is {self.npz_axes!r}: name each axis once, as "IPL": L or R, P or A, S or I')
         if self.npz_spacing_mm is not None and min(self.npz_spacing_mm) <= 0:
             raise ValueError(f"npz_spacing_mm is {self.npz_spacing_mm}: each must be above 0")
+        if self.encoding is not None:
+            check_encoding(self.encoding)
         for name in ("timeout_s", "memory_gb"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be above 0")
@@ -106,6 +113,12 @@ class SplitOptions:
         Share of the training patients that validate.
     seed
         Another seed draws other patients.
+    stratify
+        Findings of the labels that are spread over the splits in the wanted shares, rare ones first; `all` balances every
+        one. When absent a patient's split depends on seed and patient alone.
+    leakage
+        What to do where an official table, or a split kept from before, puts patients who show the same volume into
+        different splits: `warn`, or `refuse`.
     """
 
     table: str | None = None
@@ -114,6 +127,8 @@ class SplitOptions:
     test: float = 0.2
     validation: float = 0.1
     seed: int = 0
+    stratify: tuple[str, ...] | Literal["all"] | None = None
+    leakage: Literal["warn", "refuse"] = "warn"
 
     def __post_init__(self) -> None:
         for name, share in (("test", self.test), ("validation", self.validation)):
@@ -121,3 +136,5 @@ class SplitOptions:
                 raise ValueError(f"{name} is {share}: it is a share, at least 0 and below 1")
         if not self.split_column:
             raise ValueError("split_column is empty: name the column that holds train, validation or test")
+        if self.stratify is not None and not (self.stratify and all(self.stratify)):
+            raise ValueError('stratify names no finding: name some, write "all", or leave it out')

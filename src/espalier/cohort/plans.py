@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from espalier.outputs import hash_of, key_of, read_json, write_json
 
-READER: Final = 1
+READER: Final = 2
 """Raised when reading or checking changes, so that records of an older reader are made again."""
 
 

@@ -8,10 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from espalier.cohort.headers import About, Instance
-from espalier.cohort.slices import Stack, stack
-from espalier.errors import ScanError
-from espalier.outputs import safe_id
+from espalier.cohort.headers import About
+from espalier.cohort.volume import Format
 
 FINE_MM: Final = 3.0
 """Thinner than this is not better: the published grid has 3 mm between slices (Li et al. 2025, preprocessing)."""
@@ -35,8 +33,6 @@ SHARP_KERNELS: Final = (
     "yc",
 )
 """Beginnings of reconstruction kernels that sharpen, by the makers' names; `l` and `d` alone are Philips' sharp ones."""
-AXIAL_COSINE: Final = 0.9
-Format = Literal["dicom", "nifti", "nrrd", "metaimage", "npz"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +56,14 @@ class Series:
     hints
         What a reader must know that the file does not say, as JSON: `spacing_mm` and `axes` of an `.npz`, or `slope`,
         `intercept` and `affine` of a file that holds stored values; "" where the file says all.
+    mark
+        What tells whether its files have changed since.
+    content
+        A hash of the UIDs of its slices: equal for two copies of one series.
+    notes
+        Reason codes of what a published data set's tables say is unusual.
+    units
+        The records of the index that hold its slices, where `names` is left out to save memory.
     """
 
     scan: str
@@ -74,6 +78,10 @@ class Series:
     derived: bool = False
     problem: str = ""
     hints: str = ""
+    mark: str = ""
+    content: str = ""
+    notes: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
 
     @property
     def study(self) -> tuple[str, str]:
@@ -122,6 +130,43 @@ def best_series(series: Sequence[Series], *, max_slice_mm: float = 10.0, min_sli
     return min(series, key=lambda s: tuple(rank(s) for rank, _ in _rules(max_slice_mm, min_slices)))
 
 
+def next_best(
+    choices: Sequence[Choice], reasons: Mapping[str, str], *, max_slice_mm: float = 10.0, min_slices: int = 10
+) -> list[Choice]:
+    """Choose another series where the chosen one turned out to be unusable and the study has one that may be sound.
+
+    Parameters
+    ----------
+    choices
+        What was chosen before.
+    reasons
+        Reason code of every scan that was set aside.
+    max_slice_mm, min_slices
+        As for `choose`.
+    """
+    studies: dict[tuple[str, str], list[Choice]] = {}
+    for one in choices:
+        studies.setdefault(one.series.study, []).append(one)
+    again = []
+    for group in studies.values():
+        lost = [c for c in group if c.chosen and c.series.scan in reasons]
+        left = [c.series for c in group if not c.chosen and not c.series.problem and c.series.scan not in reasons]
+        if not lost or not left or len(lost) < sum(c.chosen for c in group):
+            again += group
+            continue
+        best = best_series(left, max_slice_mm=max_slice_mm, min_slices=min_slices)
+        again += [_second(c, best, lost[0], reasons) for c in group]
+    return again
+
+
+def _second(choice: Choice, best: Series, lost: Choice, reasons: Mapping[str, str]) -> Choice:
+    if choice is lost:
+        return replace(choice, chosen=False, why=f"set aside: {reasons[choice.series.scan]}")
+    if choice.series is best:
+        return replace(choice, chosen=True, why=f"next best; the first was set aside: {reasons[lost.series.scan]}")
+    return choice
+
+
 def _choose_one(group: Sequence[Series], max_slice_mm: float, min_slices: int) -> list[Choice]:
     best = best_series(group, max_slice_mm=max_slice_mm, min_slices=min_slices)
     rivals = [one for one in group if one is not best]
@@ -148,9 +193,11 @@ def _rules(max_slice_mm: float, min_slices: int) -> tuple[Rule, ...]:
         (lambda s: not s.spacing_z_mm <= max_slice_mm, ("slices close enough", "slices too far apart")),
         (lambda s: not s.axial, ("axial", "not axial")),
         (lambda s: round(max(_finite(s.spacing_z_mm), FINE_MM), 1), ("thinner slices", "thicker slices")),
+        (lambda s: s.about.contrast.startswith("another phase"), ("late arterial phase", "another phase")),
         (lambda s: -round(_finite(s.coverage_mm) / 50), ("covers more of the body", "covers less of the body")),
         (lambda s: s.derived, ("original", "derived from another series")),
         (lambda s: is_sharp(s.about.kernel), ("soft kernel", "sharp kernel")),
+        (lambda s: not s.about.contrast, ("contrast agent given", "no contrast agent given")),
         (lambda s: -s.slices, ("most slices", "fewer slices")),
         (lambda s: (s.about.number, s.scan), ("lowest series number", "higher series number")),
     )
@@ -160,72 +207,6 @@ def is_sharp(kernel: str) -> bool:
     """Tell whether a reconstruction kernel sharpens edges, by its name; unknown names count as soft."""
     name = kernel.split("\\", maxsplit=1)[0].strip().lower()
     return name in {"l", "d"} or name.startswith(SHARP_KERNELS)
-
-
-def group_instances(pairs: Sequence[tuple[About, Instance]], *, source: str) -> list[Series]:
-    """Group slices into series by their UID; two acquisitions under one UID at the same places are two series."""
-    grouped: dict[tuple[str, str], list[tuple[About, Instance]]] = {}
-    for about, instance in pairs:
-        folder = instance.name.rpartition("/")[0]
-        grouped.setdefault((about.series_uid or f"no uid {folder}", about.patient), []).append((about, instance))
-    series = []
-    for (uid, patient), members in sorted(grouped.items()):
-        shared = sum(1 for other_uid, _ in grouped if other_uid == uid) > 1
-        acquisitions = _acquisitions([instance for _, instance in members])
-        for acquisition, instances in sorted(acquisitions.items()):
-            parts = (uid, *([patient] if shared else []), *([acquisition] if len(acquisitions) > 1 else []))
-            about = _identified(min(members, key=lambda m: m[1].name)[0], uid)
-            series.append(_series(about, instances, scan=safe_id(*parts), source=source, shared=shared))
-    return series
-
-
-def _identified(about: About, uid: str) -> About:
-    """Put something in the place of an empty patient, study or series id, so that nobody shares the empty one."""
-    study = about.study_uid or f"study of {uid}"
-    return replace(about, series_uid=uid, study_uid=study, patient=about.patient or f"patient of {study}")
-
-
-def _acquisitions(instances: Sequence[Instance]) -> Mapping[str, list[Instance]]:
-    """Split by acquisition number where two acquisitions lie at the same places, as two contrast phases do."""
-    by_number: dict[str, list[Instance]] = {}
-    for instance in instances:
-        by_number.setdefault(instance.acquisition, []).append(instance)
-    places = [set(map(_place, group)) for group in by_number.values()]
-    overlap = sum(map(len, places)) - len(set().union(*places))
-    return by_number if len(by_number) > 1 and overlap > len(instances) // 4 else {"": list(instances)}
-
-
-def _place(instance: Instance) -> tuple[float, ...]:
-    return tuple(round(v, 2) for v in (*(instance.position or ()), *(instance.orientation or ())))
-
-
-def _series(about: About, instances: Sequence[Instance], *, scan: str, source: str, shared: bool) -> Series:
-    whole: Stack | None = None
-    problem = "uid_of_two_patients" if shared else ""
-    try:
-        whole = stack(instances, source=source)
-    except ScanError as error:
-        problem = problem or error.code
-    spacing = whole.grid.spacing_mm[0] if whole else math.nan
-    slices = len(whole.instances) if whole else len(instances)
-    return Series(
-        scan=scan,
-        source=source,
-        format="dicom",
-        about=about,
-        names=tuple(sorted(i.name for i in instances)),
-        slices=slices,
-        spacing_z_mm=spacing,
-        coverage_mm=spacing * slices,
-        axial=whole is not None and _is_axial(whole),
-        derived=any(i.derived for i in instances),
-        problem=problem,
-    )
-
-
-def _is_axial(whole: Stack) -> bool:
-    step = whole.grid.affine[:3, 0]
-    return bool(abs(step[2]) > AXIAL_COSINE * whole.grid.spacing_mm[0])
 
 
 def _finite(value: float) -> float:

@@ -10,6 +10,7 @@ from espalier.outputs import read_table, write_table
 
 COHORT: Final = "cohort.parquet"
 SERIES: Final = "series.parquet"
+DUPLICATES: Final = "duplicates.parquet"
 
 COHORT_COLUMNS: Final[Mapping[str, Any]] = {
     "scan": pl.String,
@@ -37,6 +38,15 @@ COHORT_COLUMNS: Final[Mapping[str, Any]] = {
     "format": pl.String,
     "files": pl.List(pl.String),
     "voxels_sha256": pl.String,
+    "hints": pl.String,
+    "official_split": pl.String,
+    "body_part": pl.String,
+    "contrast_seen": pl.Boolean,
+    "coverage_mm": pl.Float64,
+    "lungs_ml": pl.Float64,
+    "hu_p01": pl.Float64,
+    "hu_median": pl.Float64,
+    "hu_p99": pl.Float64,
 }
 SERIES_COLUMNS: Final[Mapping[str, Any]] = {
     "scan": pl.String,
@@ -54,6 +64,15 @@ SERIES_COLUMNS: Final[Mapping[str, Any]] = {
     "problem": pl.String,
     "chosen": pl.Boolean,
     "why": pl.String,
+}
+
+DUPLICATES_COLUMNS: Final[Mapping[str, Any]] = {
+    "scan": pl.String,
+    "other_scan": pl.String,
+    "patient": pl.String,
+    "other_patient": pl.String,
+    "kind": pl.String,
+    "differ_hu": pl.Float64,
 }
 
 
@@ -75,6 +94,21 @@ def write_cohort(folder: Path, rows: Sequence[Mapping[str, Any]], *, key: str) -
 def write_series_table(folder: Path, rows: Sequence[Mapping[str, Any]], *, key: str) -> Path:
     """Write `series.parquet`, readable by its owner only, ordered by patient, study and scan."""
     return _write(folder / SERIES, rows, SERIES_COLUMNS, kind="series", key=key)
+
+
+def read_duplicates(folder: Path) -> pl.DataFrame:
+    """Return the pairs of scans that show the same volume; an empty table before there is one."""
+    if not (folder / DUPLICATES).is_file():
+        return pl.DataFrame(schema=dict(DUPLICATES_COLUMNS))
+    return read_table(folder / DUPLICATES, kind="duplicates")
+
+
+def write_duplicates(folder: Path, rows: Sequence[Mapping[str, Any]], *, key: str) -> Path:
+    """Write `duplicates.parquet`, readable by its owner only."""
+    path = folder / DUPLICATES
+    frame = pl.DataFrame([dict(row) for row in rows], schema=dict(DUPLICATES_COLUMNS)).sort("scan", "other_scan")
+    write_table(path, frame, kind="duplicates", key=key, private=True)
+    return path
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], *, kind: str, key: str) -> Path:
