@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from espalier.cohort.options import CohortOptions, SplitOptions
+from espalier.cohort.options import BodyPart, CohortOptions, SplitOptions
 from espalier.comparison.options import ComparisonOptions
 from espalier.deployment.options import ExportOptions
 from espalier.errors import MissingError, SettingsError
@@ -55,10 +55,10 @@ class StudyFile:
         return self.study.training.seeds
 
     def cohort_options(self) -> CohortOptions:
-        """Return the `[cohort]` table; raise `MissingError` where the study has none."""
+        """Return the `[cohort]` table with the body part that the study is about; raise `MissingError` where it has none."""
         if self.study.cohort is None:
             raise _no_table(self.path, "cohort", 'sources = ["path to your scans"]')
-        return self.study.cohort
+        return replace(self.study.cohort, body_part=self.study.cohort.body_part or _body_part(self.study))
 
     def label_options(self) -> LabelOptions:
         """Return the `[labels]` table; raise `MissingError` where the study has none."""
@@ -95,6 +95,14 @@ def _arms(arms: Mapping[str, Any], tables: Mapping[str, Any], study: Study, path
         training = parse(Study, whole, source=path).training
         out[name] = replace(training, seeds=study.training.seeds)
     return MappingProxyType(out)
+
+
+def _body_part(study: Study) -> BodyPart | None:
+    """Return what the study is about by its data set or lexicon, where one of them tells."""
+    told = {study.cohort.layout if study.cohort else None, study.labels.lexicon if study.labels else None}
+    if told & {"ct-rate", "rad-chestct"}:
+        return "chest"
+    return "abdomen" if "ratic" in told else None
 
 
 def _no_table(path: Path, table: str, line: str) -> MissingError:
