@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Shaped, UInt8
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,15 +33,15 @@ flex:1 1 14rem}pre{background:var(--tint);padding:.8rem;overflow-x:auto}
 """
 
 
-def page(title: str, *sections: str) -> str:
-    """Return a whole HTML document; `sections` are HTML, `title` is text."""
+def page(title: str, *sections: str, style: str = "") -> str:
+    """Return a whole HTML document; `sections` are HTML, `title` is text, `style` is CSS beyond what all pages share."""
     safe = html.escape(title)
     body = "\n".join(sections)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none';style-src 'unsafe-inline';img-src data:\">"
-        f"<title>{safe}</title><style>{STYLE}</style></head>\n<body><main>\n<h1>{safe}</h1>\n{body}\n</main></body></html>\n"
+        f"<title>{safe}</title><style>{STYLE}{style}</style></head>\n<body><main>\n<h1>{safe}</h1>\n{body}\n</main></body></html>\n"
     )
 
 
@@ -119,6 +119,17 @@ def slice_png(
         colours[inside] = 0.6 * colours[inside] + 0.4 * palette[(masks[inside] - 1) % 10]
     stream = io.BytesIO()
     matplotlib.image.imsave(stream, np.kron(colours, np.ones((zoom, zoom, 1))), format="png")
+    data = base64.b64encode(stream.getvalue()).decode()
+    text = html.escape(caption, quote=True)
+    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
+
+
+def grey_png(grey: UInt8[np.ndarray, "y x"], *, caption: str = "") -> str:
+    """Return a small grey picture as an inline PNG with its caption, one pixel for each value; the page scales it."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(grey).save(stream, format="png", optimize=True)
     data = base64.b64encode(stream.getvalue()).decode()
     text = html.escape(caption, quote=True)
     return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'

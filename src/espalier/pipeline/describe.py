@@ -1,6 +1,8 @@
 """Tell what a file is, and whether it is still what it was when it was made."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,47 @@ from espalier.errors import InputError
 from espalier.outputs import COMPLETION, read_json, verify_folder
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """Return kind, version and content of a file or folder of Espalier's; raise `InputError` for others."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Description:
+    """What a file is: lines for people, and the same as data."""
+
+    lines: tuple[str, ...]
+    data: Mapping[str, Any]
+
+
+def describe(path: Path, *, scan: str | None = None) -> Description:
+    """Tell what a file or folder of Espalier's is; for a cohort table write its page, or explain one scan of it.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    scan
+        A scan of the cohort: its id, series UID, study UID, accession number or patient id; `path` is the cohort table, or
+        the study's folder.
+
+    Raises
+    ------
+    InputError
+        When it is none of Espalier's, or no cohort where a scan is asked for.
+    UseError
+        When the cohort holds no such scan.
+    """
+    from espalier.cohort.one_scan import explain_scan
+    from espalier.cohort.overview import write_overview
+    from espalier.cohort.table import COHORT
+
+    if scan is not None:
+        lines, told = explain_scan(path / COHORT if path.is_dir() else path, scan)
+        return Description(lines=tuple(lines), data=told)
+    data = _described(path)
+    if data.get("kind") != "cohort":
+        return Description(lines=tuple(f"{key}: {value}" for key, value in data.items()), data=data)
+    lines, told = write_overview(path)
+    return Description(lines=tuple(lines), data=data | told)
+
+
+def _described(path: Path) -> dict[str, Any]:
     if path.is_dir():
         record = next((p for p in (path / COMPLETION, path / "store.json", path / "run.json") if p.is_file()), None)
         if record is None:
@@ -19,7 +60,7 @@ def describe(path: Path) -> dict[str, Any]:
                 "folder": str(path),
                 "holds": ", ".join(sorted(p.name for p in path.iterdir() if not p.name.startswith("."))),
             }
-        return {"folder": str(path), **describe(record)}
+        return {"folder": str(path), **_described(record)}
     if path.suffix == ".parquet" and path.is_file():
         return _describe_table(path)
     if path.suffix == ".json" and path.is_file():
