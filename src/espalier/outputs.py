@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from espalier.errors import AlteredError, InputError, MissingError, ResourceErro
 VERSIONS: Final[Mapping[str, int]] = {
     "cohort": 1,
     "series": 1,
+    "duplicates": 1,
     "splits": 1,
     "labels": 1,
     "evidence": 1,
@@ -54,6 +56,9 @@ def written_whole(path: Path, *, private: bool = False) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
+        if private:
+            # From its first byte on: a killed writer leaves it behind.
+            partial.touch(mode=PRIVATE)
         yield partial
         _sync(partial)
         if private:
@@ -169,8 +174,10 @@ def write_table(
 ) -> None:
     """Write a Parquet table with its stamp in the file's metadata, whole or not at all."""
     metadata = {"espalier": json.dumps(stamp(kind, key)), **(more or {})}
+    packed = io.BytesIO()  # polars tells a full disk as an error of its computing
+    frame.write_parquet(packed, metadata=metadata)
     with written_whole(path, private=private) as partial:
-        frame.write_parquet(partial, metadata=metadata)
+        partial.write_bytes(packed.getvalue())
 
 
 def read_table(path: Path, *, kind: str) -> pl.DataFrame:
@@ -213,7 +220,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, str]], columns: Sequence[s
     safe = [{c: _spreadsheet_safe(str(row.get(c, ""))) for c in columns} for row in rows]
     frame = pl.DataFrame(safe, schema=dict.fromkeys(columns, pl.String))
     with written_whole(path, private=private) as partial:
-        frame.write_csv(partial)
+        partial.write_text(frame.write_csv(), encoding="utf-8")
 
 
 def inside(root: Path, name: str) -> Path:

@@ -14,6 +14,7 @@ from espalier.cli import (
     doctor,
     evaluate,
     export,
+    forget,
     ingest,
     label,
     new,
@@ -53,6 +54,7 @@ VERBS: Final = (
     status.status,
     show.show,
     verify.verify,
+    forget.forget,
     doctor.doctor,
 )
 

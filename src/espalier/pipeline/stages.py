@@ -26,7 +26,8 @@ def label(study: StudyFile, *, workers: int) -> Summary:
     """Read findings from the reports and divide the patients."""
     from espalier.labels.label import label
 
-    return label(study.label_options(), study.study.splits, folder=study.folder, workers=workers)
+    pseudonyms = study.study.cohort.pseudonyms if study.study.cohort else None
+    return label(study.label_options(), study.study.splits, folder=study.folder, workers=workers, pseudonyms=pseudonyms)
 
 
 def segment(study: StudyFile, *, workers: int) -> Summary:
