@@ -4,26 +4,40 @@ What is on disk is the state. Each finished scan leaves a small record under `re
 output took its final name; a scan whose record carries the key of the present settings is not touched again.
 """
 
+import errno
 import importlib
 import json
+import os
+import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import polars as pl
 
 from espalier import errors
 from espalier.engines import local
-from espalier.errors import EspalierError, InputError, ScanError
-from espalier.outputs import key_of, read_json, write_csv, write_json
+from espalier.errors import EspalierError, InputError, ResourceError, ScanError
+from espalier.outputs import hash_of, read_json, write_csv, write_json
 
 Rows = list[dict[str, Any]]
 Work = Callable[[Path, str, Mapping[str, Any]], Rows]
 GIVE_UP_AFTER: Final = 25
+DEATHS: Final = {
+    "timed_out": "Raise timeout_s if the scan is only large, else export it again; then run the same command again.",
+    "out_of_memory": "Raise memory_gb or use fewer workers, then run the same command again.",
+    "worker_died": "Use fewer workers if memory was short, else export the scan again; then run the same command again.",
+}
+"""What to do about a scan whose worker did not live, by reason."""
+NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+HEAD: Final = re.compile(rb'\{\s*"espalier": (?P<stamp>\{[^{}]*\}),\s*"(?P<content>\w+)": ')
+HEAD_BYTES: Final = 512
+"""Enough for the stamp with which a record begins, and the name of what follows: `rows` or `set_aside`."""
 SET_ASIDE_COLUMNS: Final = ("source", "scan", "reason", "found", "expected", "do", "stage")
 
 
@@ -67,8 +81,12 @@ def run_stage(
     keys: Mapping[str, str],
     options: Mapping[str, Any],
     workers: int = 1,
+    timeout_s: float | None = None,
+    memory_gb: float | None = None,
+    collect: bool = True,
+    verb: str = "",
 ) -> Outcome:
-    """Do `work` on every scan that has no record with its present key; return all records.
+    """Do `work` on every scan that has no record with its present key; return what all records say.
 
     Parameters
     ----------
@@ -85,69 +103,152 @@ def run_stage(
     options
         Plain values passed to `work`; JSON must know them.
     workers
-        Processes side by side; 1 works in this process.
+        Processes side by side; 1 works in this process unless there are limits.
+    timeout_s, memory_gb
+        A scan whose work takes longer, or whose worker needs more memory (10^9 bytes) or dies, is tried once more
+        alone, with twice the memory, then set aside as `timed_out`, `out_of_memory` or `worker_died`. Under other
+        limits, or with another number of workers, it is tried anew.
+    collect
+        False leaves the rows on disk, for `read_records`, and out of the outcome.
+    verb
+        The name under which `set_aside.csv` tells of a stage that gave up, where it is not the stage's own.
 
     Raises
     ------
     InputError
-        When `GIVE_UP_AFTER` scans in a row failed: then the fault is not theirs.
+        When the last scans all failed: then the fault is not theirs. Their reasons are in `set_aside.csv`.
     """
+    limits = _Limits(workers=workers, timeout_s=timeout_s, memory_gb=memory_gb)
     records = folder / "records" / stage
-    left = [scan for scan in scans if key_of(records / f"{scan}.json") != keys[scan]]
-    answers = _work_here(work, left, folder, options) if workers <= 1 else _work_beside(work, left, folder, options, workers)
-    refused_in_a_row = 0
-    with progress(stage, total=len(scans), done=len(scans) - len(left)) as advance:
+    aside = {scan: own for scan in scans if (own := _verdict(records / f"{scan}.json", keys[scan], limits)) is not None}
+    left = [scan for scan in scans if scan not in aside]
+    answers = _work_beside(work, left, folder, options, limits) if limits.beside else _work_here(work, left, folder, options)
+    refused: Rows = []
+    with progress(stage, total=len(scans), done=len(scans) - len(left)) as advance, closing(answers):
         for scan, answer in answers:
-            refused_in_a_row = 0 if "rows" in answer else refused_in_a_row + 1
-            write_json(records / f"{scan}.json", answer, kind="record", key=keys[scan], private=True)
+            aside[scan] = _keep(answer, records / f"{scan}.json", keys[scan], limits)
             advance(1)
-            if refused_in_a_row >= GIVE_UP_AFTER and refused_in_a_row >= len(left) // 2:
-                raise InputError(
-                    f"stage {stage}",
-                    found=f"the last {refused_in_a_row} scans all failed; the last reason: {answer['set_aside']['found']}",
-                    do="Mend the cause, then run the same command again.",
-                )
-    return _collect(stage, records, scans, fresh=len(left))
+            if _is_hopeless(refused, answer, len(left)):
+                raise _given_up(stage, [one for one in scans if aside.get(one)], refused, folder=folder, verb=verb)
+    return _collected(stage, [scan for scan in scans if collect or aside[scan]], len(scans), folder=folder, fresh=len(left))
 
 
-def _collect(stage: str, records: Path, scans: Sequence[str], *, fresh: int) -> Outcome:
+def read_records(stage: str, scans: Iterable[str], *, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each scan with its record, one at a time, in the order of `scans`.
+
+    A record holds the scan's `rows`, or under `set_aside` its row of `set_aside.csv`.
+
+    Raises
+    ------
+    MissingError
+        When a scan has no record, since the stage has not worked on it.
+    """
+    for scan in scans:
+        yield scan, read_json(folder / "records" / stage / f"{scan}.json", kind="record")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Limits:
+    workers: int
+    timeout_s: float | None
+    memory_gb: float | None
+
+    @property
+    def beside(self) -> bool:
+        """Whether work runs in other processes, where it can be killed."""
+        return self.workers > 1 or self.timeout_s is not None or self.memory_gb is not None
+
+    def key_of_death(self, key: str) -> str:
+        """Return the key of a scan whose worker died, which tells of the machine as much as of the scan."""
+        return hash_of(key, self.workers, self.timeout_s, self.memory_gb)
+
+
+def _verdict(path: Path, key: str, limits: _Limits) -> bool | None:
+    """Tell whether the record sets its scan aside, or None where there is none with the present key."""
+    found, aside = _head(path)
+    return aside if found is not None and (found == key or found == limits.key_of_death(key)) else None
+
+
+def _keep(answer: Mapping[str, Any], path: Path, key: str, limits: _Limits) -> bool:
+    """Write a scan's record and tell whether it is set aside."""
+    died = answer.get("set_aside", {}).get("reason") in DEATHS
+    write_json(path, answer, kind="record", key=limits.key_of_death(key) if died else key, private=True)
+    return "set_aside" in answer
+
+
+def _head(path: Path) -> tuple[str | None, bool]:
+    """Return the key of a whole record, or None, and whether it sets its scan aside, without reading all of it."""
+    try:
+        with path.open("rb", buffering=0) as stream:
+            end = begin = stream.read(HEAD_BYTES)
+            if len(begin) == HEAD_BYTES:
+                stream.seek(-2, os.SEEK_END)
+                end = stream.read()
+    except OSError:
+        return None, False
+    head = HEAD.match(begin)
+    if head is None or not end.endswith(b"}\n"):  # one that was cut short has lost its last brace
+        return None, False
+    return json.loads(head["stamp"]).get("key"), head["content"] == b"set_aside"
+
+
+def _collected(stage: str, read: Sequence[str], total: int, *, folder: Path, fresh: int) -> Outcome:
     rows: Rows = []
     set_aside: Rows = []
-    for scan in scans:
-        record = read_json(records / f"{scan}.json", kind="record")
+    for _, record in read_records(stage, read, folder=folder):
         rows.extend(record.get("rows", []))
         if "set_aside" in record:
             set_aside.append(record["set_aside"])
-    return Outcome(stage=stage, rows=rows, set_aside=set_aside, done=len(scans) - len(set_aside), fresh=fresh)
+    return Outcome(stage=stage, rows=rows, set_aside=set_aside, done=total - len(set_aside), fresh=fresh)
+
+
+def _is_hopeless(refused: Rows, answer: Mapping[str, Any], left: int) -> bool:
+    """Keep those set aside in a row; tell whether the fault is not theirs, as they are half of all, or all deaths."""
+    if "set_aside" not in answer:
+        refused.clear()
+        return False
+    refused.append(answer["set_aside"])
+    last = refused[-GIVE_UP_AFTER:]
+    return len(last) == GIVE_UP_AFTER and (len(refused) >= left // 2 or all(row["reason"] in DEATHS for row in last))
+
+
+def _given_up(stage: str, aside: Sequence[str], refused: Rows, *, folder: Path, verb: str) -> InputError:
+    """Tell all reasons so far in `set_aside.csv`, and forget the last ones, so that these scans are tried again."""
+    records = folder / "records" / stage
+    write_set_aside(folder, verb or stage, [record["set_aside"] for _, record in read_records(stage, aside, folder=folder)])
+    for row in refused:
+        (records / f"{row['scan']}.json").unlink()
+    counts = Counter(row["reason"] for row in refused)
+    return InputError(
+        f"stage {stage}",
+        found=f"the last {len(refused)} scans all failed ({', '.join(f'{n} {code}' for code, n in counts.most_common())})",
+        do="Read their reasons in set_aside.csv, mend the cause, then run the same command again.",
+    )
 
 
 def _work_here(
     work: Work, scans: Sequence[str], folder: Path, options: Mapping[str, Any]
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Generator[tuple[str, dict[str, Any]]]:
     for scan in scans:
-        yield scan, _answer(work, folder, scan, options)
+        try:
+            yield scan, _answer(work, folder, scan, options)
+        except MemoryError:
+            yield scan, _death(scan, "out_of_memory", "it needed more memory than there is")
 
 
 def _work_beside(
-    work: Work,
-    scans: Sequence[str],
-    folder: Path,
-    options: Mapping[str, Any],
-    workers: int,
-) -> Iterator[tuple[str, dict[str, Any]]]:
+    work: Work, scans: Sequence[str], folder: Path, options: Mapping[str, Any], limits: _Limits
+) -> Generator[tuple[str, dict[str, Any]]]:
     name = f"{work.__module__}:{work.__qualname__}"
-    command = [sys.executable, "-m", "espalier.stage", name, str(folder), json.dumps(dict(options))]
-    for one in local.run(command, scans, workers=workers):
-        if one.answer is None:
-            do = "Run the stage with fewer workers or more memory."
-            yield (
-                one.id,
-                _aside(ScanError(one.id, code="worker_died", found=f"the worker was {one.death}, twice", do=do), one.id),
-            )
-        elif "error" in one.answer:
-            raise raised_elsewhere(one.answer["error"])
-        else:
-            yield one.id, one.answer
+    command = [sys.executable, "-P", "-m", "espalier.stage", name, str(folder), json.dumps(dict(options)), "quiet"]
+    with closing(local.run(command, scans, **asdict(limits))) as finished:
+        for one in finished:
+            if one.answer is None:
+                yield one.id, _death(one.id, one.code, f"its worker died twice, the second time alone: {one.death}")
+            elif "error" in one.answer:
+                raise raised_elsewhere(one.answer["error"])
+            else:
+                yield one.id, {name: told for name, told in one.answer.items() if name != "id"}
 
 
 def _answer(work: Work, folder: Path, scan: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,19 +256,20 @@ def _answer(work: Work, folder: Path, scan: str, options: Mapping[str, Any]) -> 
         return {"rows": work(folder, scan, options)}
     except ScanError as error:
         return _aside(error, scan)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        do = "Free the disk or mend its permissions, then run the same command again."
+        raise ResourceError(folder, found=f"could not be written to ({error.strerror})", do=do) from error
+
+
+def _death(scan: str, code: str, found: str) -> dict[str, Any]:
+    return _aside(ScanError(scan, code=code, found=found, do=DEATHS[code]), scan)
 
 
 def _aside(error: ScanError, scan: str) -> dict[str, Any]:
-    return {
-        "set_aside": {
-            "source": error.source,
-            "scan": scan,
-            "reason": error.code,
-            "found": error.found,
-            "expected": error.expected,
-            "do": error.do,
-        }
-    }
+    told = {"source": error.source, "scan": scan, "reason": error.code, "found": error.found}
+    return {"set_aside": {**told, "expected": error.expected, "do": error.do}}
 
 
 @contextmanager
@@ -180,13 +282,8 @@ def progress(what: str, *, total: int, done: int = 0) -> Iterator[Callable[[int]
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
+    name, rate = TextColumn("{task.description:<10}"), TextColumn("{task.fields[rate]}")
+    columns = (name, BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task(what, total=total, completed=done, rate="")
 
@@ -199,25 +296,47 @@ def progress(what: str, *, total: int, done: int = 0) -> Iterator[Callable[[int]
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve one stage's work over standard input and output; started by `engines`, not by people."""
+    """Serve one stage's work over standard input and output; started by `engines`, not by people.
+
+    `quiet` as a last argument keeps to itself what libraries print, since it may name files and patients.
+    """
     local.die_with_parent()
-    name, folder, options = arguments
-    module, function = name.split(":")
-    work: Work = getattr(importlib.import_module(module), function)
-    answers = sys.stdout
-    sys.stdout = sys.stderr
+    name, folder, options, *quiet = arguments
+    debug = bool(os.environ.get("ESPALIER_DEBUG"))
+    answers = _own_stdout(quiet=bool(quiet) and not debug)
     settings = json.loads(options)
     for line in sys.stdin:
-        scan = line.strip()
         try:
-            answer = _answer(work, Path(folder), scan, settings)
-        except EspalierError as error:
-            answer = {"error": [type(error).__name__, error.source, error.found, error.expected, error.do]}
-        except Exception as error:  # noqa: BLE001 - told to the parent, which stops the run
+            answer = _told(name, Path(folder), line.strip(), settings, debug=debug)
+        except MemoryError:
+            os._exit(local.OUT_OF_MEMORY)
+        print(answer, file=answers, flush=True)
+
+
+def _own_stdout(*, quiet: bool) -> TextIO:
+    """Return the way to the parent, and turn all else that prints, native libraries too, to stderr or to nowhere."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    if quiet:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    os.dup2(2, 1)
+    return answers
+
+
+def _told(name: str, folder: Path, scan: str, settings: Mapping[str, Any], *, debug: bool) -> str:
+    """Return the answer for one scan as a line of JSON, errors that stop the run included."""
+    try:
+        module, function = name.split(":")
+        answer = _answer(getattr(importlib.import_module(module), function), folder, scan, settings)
+        return json.dumps({"id": scan, **answer})
+    except MemoryError:
+        raise
+    except EspalierError as error:
+        parts = [type(error).__name__, error.source, error.found, error.expected, error.do]
+    except Exception as error:  # noqa: BLE001 - told to the parent, which stops the run
+        if debug:
             traceback.print_exc()
-            found = f"{type(error).__name__} at {scan}"
-            answer = {"error": ["EspalierError", "a worker", found, "", "Run again with --debug and report it."]}
-        print(json.dumps(answer), file=answers, flush=True)
+        parts = ["EspalierError", "a worker", f"{type(error).__name__} at {scan}", "", "Run again with --debug and report it."]
+    return json.dumps({"id": scan, "error": parts})
 
 
 def raised_elsewhere(parts: Sequence[str]) -> EspalierError:
@@ -228,6 +347,4 @@ def raised_elsewhere(parts: Sequence[str]) -> EspalierError:
 
 
 if __name__ == "__main__":
-    if not sys.argv[1].startswith("espalier."):
-        raise SystemExit("only Espalier's own stages run here")
     main(sys.argv[1:])
