@@ -1,0 +1,62 @@
+"""The small form of benchmarks/fuzz.py: changed bytes give a volume, a table, or one of Espalier's own errors."""
+
+import contextlib
+import random
+from pathlib import Path
+
+import pytest
+
+from espalier.cohort.csv_table import read_csv_table
+from espalier.cohort.read import read_path
+from espalier.errors import EspalierError
+
+from .fuzz_seeds import SUFFIXES, scan_seeds, table_seeds
+
+ROUNDS = 25
+
+
+def mutated(packed: bytes, rng: random.Random) -> bytes:
+    """Change, cut, repeat or swap a few stretches of bytes."""
+    out = bytearray(packed)
+    for _ in range(rng.randint(1, 4)):
+        place, length = rng.randrange(len(out) or 1), rng.randint(1, 8)
+        kind = rng.randrange(4)
+        if kind == 0:
+            out[place : place + length] = rng.randbytes(length)
+        elif kind == 1:
+            del out[place : place + rng.randint(1, max(1, len(out) // 2))]
+        elif kind == 2:
+            out[place:place] = out[place : place + 50 * length]
+        else:
+            out[place : place + 4] = rng.choice([b"\xff\xff\xff\xff", bytes(4), b"\xff\xff\xff\x7f", b"\0\0\0\x80"])
+    return bytes(out)
+
+
+@pytest.mark.parametrize("place", range(len(SUFFIXES)), ids=lambda place: SUFFIXES[place])
+def test_hostile_files_give_a_volume_or_a_reason(tmp_path: Path, place: int) -> None:
+    seeds = [seed[1:] for seed in scan_seeds(tmp_path / "seeds") if seed[0] == place]
+    rng = random.Random(place)
+    folder = tmp_path / "scan"
+    folder.mkdir()
+    if place == 0:
+        for n, seed in enumerate(seeds):
+            (folder / f"sound-{n}.dcm").write_bytes(seed)
+    path = folder / f"hostile{SUFFIXES[place]}"
+    for seed in seeds:
+        path.write_bytes(seed)
+        if place:
+            with contextlib.suppress(EspalierError):
+                assert read_path(path).shape == (6, 8, 8)
+        for _ in range(ROUNDS * 6 // len(seeds)):
+            path.write_bytes(mutated(seed, rng))
+            with contextlib.suppress(EspalierError):
+                read_path(folder if place == 0 else path)
+
+
+def test_hostile_tables_give_rows_or_a_reason(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    for seed in table_seeds():
+        for _ in range(ROUNDS):
+            (tmp_path / "a.csv").write_bytes(mutated(seed, rng))
+            with contextlib.suppress(EspalierError):
+                read_csv_table(tmp_path / "a.csv")
