@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espalier.cohort.checks import HU_FAULTS, NOTES, OTHER_PARTS, check_hu, check_volume
+from espalier.cohort.checks import HU_FAULTS, OTHER_PARTS, check_hu, check_volume
 from espalier.cohort.options import CohortOptions
+from espalier.cohort.reasons import NOTES
 from espalier.cohort.volume import Volume
 from espalier.errors import ScanError
 

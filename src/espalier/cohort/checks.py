@@ -10,7 +10,7 @@ from espalier.cohort.body_part import Anatomy, anatomy_of, body_part_of, is_trun
 from espalier.cohort.contrast import contrast_differs, contrast_seen
 from espalier.cohort.options import CohortOptions
 from espalier.cohort.plausible import AIR_BELOW_HU, Histogram, histogram_of, hu_fault
-from espalier.cohort.volume import AIR_HU, Volume
+from espalier.cohort.volume import Volume
 from espalier.errors import ScanError
 from espalier.geometry import direction_of
 
@@ -23,30 +23,6 @@ HU_FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "rescaled_twice": ("tissue near 0 HU", "Export it again: slope and intercept were applied twice, or 1000 was taken off."),
 }
 """What is expected and what to do, by the code of `plausible.hu_fault`."""
-
-NOTES: Final[Mapping[str, str]] = {
-    "thick_slices": f"more than {THICK_MM:.0f} mm between slices",
-    "short_coverage": f"less than {SHORT_MM:.0f} mm of the body",
-    "lungs_cut": "the lungs go on beyond the first or the last slice",
-    "looks_like_head": "looks like a head",
-    "looks_like_neck": "looks like a neck",
-    "looks_like_limb": "looks like an arm or a leg",
-    "contrast_differs": "the header and the voxels disagree on contrast agent",
-    "not_axial": "slices that do not run across the body",
-    "localizers_dropped": "localizers inside the series were left out",
-    "duplicates_dropped": "equal slices at one place were left out",
-    "gantry_tilt": "the gantry was tilted; the affine is sheared",
-    "sheared": "the axes are not at right angles",
-    "rescale_varies": "slope and intercept change from slice to slice",
-    "no_rescale": "no slope and intercept; taken as 1 and 0, and the HU are plausible",
-    "rescale_type": "the rescale is not said to give HU",
-    "monochrome1": "stored for inverted display; HU are not inverted",
-    "lossy": "compressed with loss",
-    "padding_replaced": f"values below {AIR_HU} HU, or marked as padding, were set to {AIR_HU}",
-    "nan_replaced": f"voxels that are not numbers were set to {AIR_HU}",
-    "sform_qform_differ": "sform and qform differ; the sform was taken",
-}
-"""What each note of the cohort table means."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
