@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from espalier.engines import local
 from espalier.errors import FAILED, EspalierError, InputError, MissingError, ResourceError, ScanError
 from espalier.stage import GIVE_UP_AFTER, Outcome, read_records, run_stage, write_set_aside
 
@@ -189,6 +190,14 @@ def test_a_fault_of_the_work_itself_stops_the_run_and_tells_no_name(tmp_path: Pa
         run_hostile(tmp_path, "breaks", workers=2)
     assert hostile_work.CANARY not in str(caught.value)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_worker_that_may_print_still_tells_no_name_of_a_fault(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "espalier.stage", "hostile_work:work", str(tmp_path), "{}"]
+    ended = subprocess.run(command, check=False, input="breaks\nmemory\n", capture_output=True, text=True)
+    assert json.loads(ended.stdout)["error"][2] == "ValueError at breaks"
+    assert ended.stderr == ""
+    assert ended.returncode == local.OUT_OF_MEMORY
 
 
 def test_a_fault_of_the_work_itself_is_told_whole_where_the_user_debugs(tmp_path: Path, capfd: Any, monkeypatch: Any) -> None:

@@ -154,7 +154,8 @@ def write_json(path: Path, data: Mapping[str, Any], *, kind: str, key: str = "",
     """Write `data` with its stamp, whole or not at all; equal data give equal bytes."""
     text = json.dumps({"espalier": stamp(kind, key), **data}, indent=1, ensure_ascii=False, default=_plain)
     with written_whole(path, private=private) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
+        # A file name that is no UTF-8 is told with its odd bytes escaped; the same in every run.
+        partial.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path, *, kind: str) -> dict[str, Any]:
@@ -217,7 +218,7 @@ def key_of(path: Path) -> str | None:
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, str]], columns: Sequence[str], *, private: bool = False) -> None:
     """Write a CSV for people; cells that a spreadsheet would run as a formula are quoted (CWE-1236)."""
-    safe = [{c: _spreadsheet_safe(str(row.get(c, ""))) for c in columns} for row in rows]
+    safe = [{c: _spreadsheet_safe(_readable(str(row.get(c, "")))) for c in columns} for row in rows]
     frame = pl.DataFrame(safe, schema=dict.fromkeys(columns, pl.String))
     with written_whole(path, private=private) as partial:
         partial.write_text(frame.write_csv(), encoding="utf-8")
@@ -286,6 +287,11 @@ def _plain(value: object) -> object:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def _readable(text: str) -> str:
+    """Return text whose bytes that are no UTF-8, as file names can hold, are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _spreadsheet_safe(cell: str) -> str:

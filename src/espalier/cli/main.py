@@ -73,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     as_json, debug = "--json" in tokens, "--debug" in tokens
     tokens = [t for t in tokens if t not in {"--json", "--debug"}]
+    if debug:
+        os.environ["ESPALIER_DEBUG"] = "1"  # so that worker processes print their tracebacks too
     sys.exit(_run(tokens, as_json=as_json, debug=debug))
 
 
