@@ -367,3 +367,10 @@ def test_links_that_loop_end(write_nifti: Write, tmp_path: Path) -> None:
     write_nifti(tmp_path / "scans" / "p" / "ct.nii.gz")
     (tmp_path / "scans" / "p" / "again").symlink_to(tmp_path / "scans")
     assert ingest(OPTIONS, folder=tmp_path).done == 1
+
+
+def test_a_folder_whose_name_is_no_text_is_set_aside_and_the_rest_goes_on(write_series: DicomSeries, tmp_path: Path) -> None:
+    write_series(tmp_path / "scans" / "good")
+    write_series(tmp_path / "scans" / "other", patient="P2").rename(Path(os.fsdecode(bytes(tmp_path / "scans") + b"/f\xfcr")))
+    summary = ingest(OPTIONS, folder=tmp_path)
+    assert (summary.done, set_aside(tmp_path)) == (1, {"f\\udcfcr": "unreadable_folder"})

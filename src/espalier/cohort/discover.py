@@ -95,7 +95,8 @@ def _walked(path: Path, folder: Path) -> _Source:
     for files in walk_source(path, leave=own_folders(folder)):
         if files.problem:
             told = told_path(Path(files.name), folder)
-            source.set_aside.append(_unread(told, "unreadable_folder", files.problem, do="Let it be read, or leave it out."))
+            do = "Let it be read, rename it, or leave it out."
+            source.set_aside.append(_unread(told, "unreadable_folder", files.problem, do=do))
             continue
         source.singles += [Single(one.path, one.name, mark=one.short_mark) for one in files.singles]
         source.others += files.others

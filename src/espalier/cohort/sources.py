@@ -1,5 +1,6 @@
 """Which files lie below a source, and what they could be, told by name and first bytes only."""
 
+import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ def walk_source(source: Path, *, leave: frozenset[str] = frozenset()) -> Iterato
         yield found
     for error in closed:
         yield FolderFiles(str(error.filename), problem=error.strerror or type(error).__name__)
-    if not scans:
+    if not scans and not closed:
         found_words = f"no scan among its {others} files" if files else "an empty folder"
         raise InputError(source, found=found_words, expected="DICOM, NIfTI or other volumes", do="Correct [cohort] sources.")
 
@@ -196,11 +197,20 @@ def _walk(source: Path, leave: frozenset[str], closed: list[OSError]) -> Iterato
     """Yield every folder below with its files, in order of names; links to folders are followed once, so that loops end."""
     seen: set[str] = set()
     for root, folders, names in os.walk(source, followlinks=True, onerror=closed.append):
+        for name in [name for name in (*folders, *names) if not _is_text(name)]:
+            readable = str(Path(root, name)).encode("utf-8", "backslashreplace").decode()
+            closed.append(OSError(errno.EILSEQ, "a name that is no UTF-8", readable))
         real = os.path.realpath(root)
-        folders[:] = sorted(name for name in folders if str(Path(root, name)) not in leave)
+        folders[:] = sorted(name for name in folders if str(Path(root, name)) not in leave and _is_text(name))
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
         name = Path(root).relative_to(source).as_posix()
-        yield "" if name == "." else name, [path for path in map(Path(root).joinpath, sorted(names)) if path.is_file()]
+        paths = map(Path(root).joinpath, sorted(filter(_is_text, names)))
+        yield "" if name == "." else name, [path for path in paths if path.is_file()]
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether a file name is UTF-8; tables and JSON hold no others, so that it could not be found again."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in name)
