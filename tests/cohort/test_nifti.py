@@ -1,17 +1,22 @@
 import gzip
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
+from hypothesis import given, settings
 
 from espalier.cohort.nifti import read_nifti, read_nifti_header
 from espalier.cohort.volume import AIR_HU
 from espalier.errors import ScanError
 from espalier.geometry import world_mm
 
-from .conftest import BRIGHT, PIXEL_MM, STEP_MM, body_hu, patch_header
+from .conftest import BRIGHT, PIXEL_MM, SHAPE, STEP_MM, body_hu, patch_header
+from .volume_files import changed, reads_or_says_why
 
 Write = Callable[..., Path]
 TURNED = np.array([[0, -1.5, 0, 10.0], [1.2, 0, 0, -20.0], [0, 0, 3, 30.0], [0, 0, 0, 1]])
@@ -159,3 +164,144 @@ def test_sheared_axes_are_kept_and_noted(write_nifti: Write, tmp_path: Path) -> 
     affine = np.diag([1.0, 1.0, 3.0, 1.0])
     affine[1, 2] = 0.5
     assert read_nifti(write_nifti(tmp_path / "a.nii.gz", affine=affine)).notes == ("sheared",)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_nifti_2_is_read_like_nifti_1(write_nifti: Write, tmp_path: Path, name: str) -> None:
+    one, two = write_nifti(tmp_path / f"one-{name}", affine=TURNED), tmp_path / name
+    nib.save(nib.Nifti2Image(body_hu().transpose(2, 1, 0), TURNED), two)
+    assert np.array_equal(read_nifti(two).volume.voxels, body_hu())
+    assert read_nifti(two).volume.affine == pytest.approx(read_nifti(one).volume.affine)
+
+
+@pytest.mark.parametrize("dtype", ["i2", "u2", "i4", "i8", "u8", "f4", "f8"])
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_big_endian_files_hold_the_same_numbers(tmp_path: Path, kind: Any, dtype: str) -> None:
+    numbers = np.arange(np.prod(SHAPE)).reshape(SHAPE) % 100
+    header = kind.header_class(endianness=">")
+    header.set_data_dtype(f">{dtype}")
+    nib.save(kind(numbers.transpose(2, 1, 0).astype(f">{dtype}"), TURNED, header), tmp_path / "a.nii")
+    assert (tmp_path / "a.nii").read_bytes()[:2] == b"\0\0"
+    volume = read_nifti(tmp_path / "a.nii").volume
+    assert np.array_equal(volume.voxels, numbers)
+    assert volume.voxels.dtype == np.int16
+
+
+@pytest.mark.parametrize(("code", "mm", "notes"), [(0, 1, ()), (1, 1000, ("unit_converted",)), (3, 0.001, ("unit_converted",))])
+def test_lengths_in_metres_and_microns_become_mm(
+    write_nifti: Write, tmp_path: Path, code: int, mm: float, notes: tuple[str, ...]
+) -> None:
+    ras = np.diag([1 / mm, 1 / mm, 1 / mm, 1]) @ TURNED
+    reading = read_nifti(write_nifti(tmp_path / "a.nii", affine=ras, xyzt_units=code | 8))
+    assert reading.notes == notes
+    plain = read_nifti(write_nifti(tmp_path / "b.nii", affine=TURNED)).volume
+    assert reading.volume.affine == pytest.approx(plain.affine, rel=1e-5)
+
+
+def test_a_unit_that_makes_voxels_of_another_world_is_refused(write_nifti: Write, tmp_path: Path) -> None:
+    for unit in (1, 3, 5):
+        assert code_of(write_nifti(tmp_path / "a.nii", xyzt_units=unit)) == "bad_affine"
+
+
+@pytest.mark.parametrize("qfac", [1, -1])
+def test_a_qform_alone_in_lps_like_orientation_keeps_every_voxel_in_its_place(tmp_path: Path, qfac: int) -> None:
+    ras = np.diag([-1.25, -1.5, 3.0 * qfac, 1.0])
+    ras[:3, 3] = 30, 20, 100
+    volume = nib.Nifti1Image(body_hu().transpose(2, 1, 0), None)
+    volume.set_sform(None, code=0)
+    volume.set_qform(ras, code=1)
+    nib.save(volume, tmp_path / "a.nii")
+    with (tmp_path / "a.nii").open("rb") as stream:
+        assert nib.Nifti1Header.from_fileobj(stream)["pixdim"][0] == qfac
+    reading = read_nifti(tmp_path / "a.nii")
+    k, j, i = BRIGHT
+    assert world_mm(reading.volume.affine, BRIGHT) == pytest.approx([1.25 * i - 30, 1.5 * j - 20, 3 * qfac * k + 100])
+    assert reading.notes == ()
+
+
+@pytest.mark.parametrize(("taken_as", "signs"), [("RAS", (-1, -1, 1)), ("LPS", (1, 1, 1))])
+def test_a_study_may_say_how_files_without_orientation_lie(
+    write_nifti: Write, tmp_path: Path, taken_as: Any, signs: tuple[int, int, int]
+) -> None:
+    path = write_nifti(tmp_path / "a.nii", sform_code=0, qform_code=0)
+    reading = read_nifti(path, no_orientation=taken_as)
+    k, j, i = BRIGHT
+    assert world_mm(reading.volume.affine, BRIGHT) == pytest.approx(np.array([1.25 * i, 1.5 * j, 3 * k]) * signs)
+    assert reading.notes == ("orientation_assumed",)
+    assert np.array_equal(read_nifti_header(path, no_orientation=taken_as).grid.affine, reading.volume.affine)
+
+
+def test_a_qform_that_is_no_rotation_gives_way_to_the_sform_and_is_refused_alone(write_nifti: Write, tmp_path: Path) -> None:
+    broken = {"quatern_b": 1.0, "quatern_c": 1.0, "quatern_d": 1.0, "qform_code": 1}
+    assert read_nifti(write_nifti(tmp_path / "a.nii", sform_code=1, **broken)).notes == ("sform_qform_differ",)
+    assert code_of(write_nifti(tmp_path / "b.nii", sform_code=0, **broken)) == "bad_affine"
+
+
+def test_a_header_of_a_pair_of_files_is_refused(write_nifti: Write, tmp_path: Path) -> None:
+    assert code_of(write_nifti(tmp_path / "a.nii", magic=b"ni1", vox_offset=0)) == "not_nifti"
+    assert code_of(write_nifti(tmp_path / "a.nii", vox_offset=0)) == "not_nifti"
+    nib.save(nib.Nifti1Pair(body_hu().transpose(2, 1, 0), TURNED), tmp_path / "b.hdr")
+    (tmp_path / "b.hdr").rename(tmp_path / "b.nii")
+    assert code_of(tmp_path / "b.nii") == "not_nifti"
+
+
+def test_extensions_before_the_voxels_are_passed_over(tmp_path: Path) -> None:
+    volume = nib.Nifti1Image(body_hu().transpose(2, 1, 0), TURNED)
+    volume.header.extensions.append(nib.nifti1.Nifti1Extension(6, b"words" * 3000))
+    for name in ("a.nii", "a.nii.gz"):
+        nib.save(volume, tmp_path / name)
+        assert np.array_equal(read_nifti(tmp_path / name).volume.voxels, body_hu())
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_more_voxels_than_the_header_says_are_refused(write_nifti: Write, tmp_path: Path, name: str) -> None:
+    raw = write_nifti(tmp_path / "whole.nii").read_bytes() + bytes(2)
+    (tmp_path / name).write_bytes(gzip.compress(raw) if name.endswith("gz") else raw)
+    assert code_of(tmp_path / name) == "corrupt"
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_file_that_ends_within_its_header_is_truncated(write_nifti: Write, tmp_path: Path, name: str) -> None:
+    raw = write_nifti(tmp_path / "whole.nii").read_bytes()[:200]
+    (tmp_path / name).write_bytes(gzip.compress(raw) if name.endswith("gz") else raw)
+    assert code_of(tmp_path / name) == "truncated"
+
+
+def test_an_intercept_alone_turns_unsigned_numbers_into_hu(write_nifti: Write, tmp_path: Path) -> None:
+    stored = (body_hu() + 1024).astype(np.uint16)
+    for slope, inter in ((1.0, -1024.0), (1.0, np.nan)):
+        voxels = read_nifti(write_nifti(tmp_path / "a.nii", hu=stored, scl_slope=slope, scl_inter=inter)).volume.voxels
+        assert np.array_equal(voxels, body_hu() if np.isfinite(inter) else stored)
+        assert voxels.dtype == np.int16
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float64])
+def test_no_more_than_the_stored_voxels_and_the_result_are_in_memory_at_once(tmp_path: Path, dtype: Any) -> None:
+    stored = np.zeros((96, 96, 96), dtype=dtype)
+    stored[:] = np.arange(96) - 2000
+    nib.save(nib.Nifti1Image(stored, TURNED), tmp_path / "a.nii.gz")
+    tracemalloc.start()
+    try:
+        voxels = read_nifti(tmp_path / "a.nii.gz").volume.voxels
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert voxels.dtype == np.int16
+    assert peak < stored.nbytes + voxels.nbytes + (4 << 20)
+
+
+SMALL = nib.Nifti1Image(np.zeros((4, 3, 2), dtype=np.int16), TURNED).to_bytes()
+
+
+@settings(max_examples=150, deadline=None)
+@given(changed(SMALL, gzip.compress(SMALL, mtime=0), nib.Nifti2Image(np.zeros((4, 3, 2)), TURNED).to_bytes()))
+def test_any_bytes_give_a_volume_or_a_reason(content: bytes) -> None:
+    reads_or_says_why(read_nifti, "a.nii.gz", content)
+
+
+@pytest.mark.real
+def test_a_real_ct_is_read_as_simpleitk_reads_it(real_scans: Path) -> None:
+    path = real_scans / "abdomen_nifti_totalsegmentator" / "example_ct_sm.nii.gz"
+    reading, seen = read_nifti(path), sitk.ReadImage(path)
+    assert np.array_equal(reading.volume.voxels, np.maximum(sitk.GetArrayFromImage(seen), AIR_HU))
+    assert world_mm(reading.volume.affine, (3, 5, 7)) == pytest.approx(seen.TransformIndexToPhysicalPoint((7, 5, 3)), abs=1e-3)

@@ -62,8 +62,7 @@ def reads_or_says_why(read: Callable[[Path], Reading], name: str, content: bytes
         path.write_bytes(content)
         try:
             reading = read(path)
-        except ScanError as error:
-            assert error.code.isidentifier()
+        except ScanError:
             return None
     voxels = reading.volume.voxels
     assert voxels.ndim == 3

@@ -1,4 +1,4 @@
-"""MetaImage files (.mha, .mhd) to volumes in HU: the header is judged here, since ITK reads cut files in silence."""
+"""MetaImage files (.mha, .mhd) to volumes in HU: judged here, since ITK reads packed voxels that are cut in silence."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +18,7 @@ TYPES: Final[Mapping[str, str]] = {
     "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
 }  # fmt: skip
 """Voxel types (ITK, MetaIO)."""
+BYTE_ORDER: Final = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
 AGAINST: Final[Mapping[str, str]] = {"R": "L", "L": "R", "A": "P", "P": "A", "I": "S", "S": "I"}
 UNIT_LENGTH: Final = 1e-3
 CLEAR: Final = 0.8
@@ -49,6 +50,8 @@ def _layout(path: Path) -> Layout:
         dtype, data = _dtype(path, fields), _data_file(path, fields, start)
     except ValueError as error:
         raise _wrong(path, "numbers that are none") from error
+    if dtype.itemsize > 1 and not any(name in fields for name in BYTE_ORDER):
+        notes = (*notes, "byte_order_assumed")
     return layout_of(path, data, sizes=sizes, dtype=dtype, affine=affine, notes=notes)
 
 
@@ -113,7 +116,7 @@ def _dtype(path: Path, fields: Mapping[str, str]) -> np.dtype:
     kind = TYPES.get(fields.get("ElementType", ""))
     if kind is None:
         raise _wrong(path, f"voxels of type {fields.get('ElementType', 'none')[:20]}")
-    told = {fields[name].lower() for name in ("BinaryDataByteOrderMSB", "ElementByteOrderMSB") if name in fields}
+    told = {fields[name].lower() for name in BYTE_ORDER if name in fields}
     if len(told) > 1 or not told <= {"true", "false"}:
         raise _wrong(path, "no clear word on the order of its bytes")
     return np.dtype((">" if "true" in told else "<") + kind)

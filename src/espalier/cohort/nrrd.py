@@ -1,4 +1,4 @@
-"""NRRD files to volumes in HU: the header is judged here, since ITK reads cut files and files without a space in silence."""
+"""NRRD files to volumes in HU: the header is judged here, since ITK makes up a place in silence where the file states none."""
 
 import re
 from collections.abc import Mapping

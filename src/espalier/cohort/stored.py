@@ -27,7 +27,7 @@ PACKED_USUAL: Final = 200
 BOMB_BYTES: Final = 2**26
 """A scan of more bytes that is packed more than 200 to 1 shows nothing; it is refused before it fills the memory."""
 MOST_NAN: Final = 0.01
-SPACINGS_MM: Final = (1e-3, 100.0)
+SPACINGS_MM: Final = (0.01, 100.0)
 """Voxels smaller or larger than this are in another unit than mm, or damaged."""
 FARTHEST_MM: Final = 1e5
 FLATTEST: Final = 0.1
