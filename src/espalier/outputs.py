@@ -217,11 +217,14 @@ def key_of(path: Path) -> str | None:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, str]], columns: Sequence[str], *, private: bool = False) -> None:
-    """Write a CSV for people; cells that a spreadsheet would run as a formula are quoted (CWE-1236)."""
+    """Write a CSV for people, if it would differ; cells that a spreadsheet would run as a formula are quoted (CWE-1236)."""
     safe = [{c: _spreadsheet_safe(_readable(str(row.get(c, "")))) for c in columns} for row in rows]
     frame = pl.DataFrame(safe, schema=dict.fromkeys(columns, pl.String))
+    text = frame.write_csv().encode()
+    if path.is_file() and path.read_bytes() == text:
+        return
     with written_whole(path, private=private) as partial:
-        partial.write_text(frame.write_csv(), encoding="utf-8")
+        partial.write_bytes(text)
 
 
 def inside(root: Path, name: str) -> Path:

@@ -128,7 +128,7 @@ def run_stage(
         for scan, answer in answers:
             aside[scan] = _keep(answer, records / f"{scan}.json", keys[scan], limits)
             advance(1)
-            if _is_hopeless(refused, answer, len(left)):
+            if _is_hopeless(refused, answer, len(scans)):
                 raise _given_up(stage, [one for one in scans if aside.get(one)], refused, folder=folder, verb=verb)
     return _collected(stage, [scan for scan in scans if collect or aside[scan]], len(scans), folder=folder, fresh=len(left))
 
@@ -202,14 +202,14 @@ def _collected(stage: str, read: Sequence[str], total: int, *, folder: Path, fre
     return Outcome(stage=stage, rows=rows, set_aside=set_aside, done=total - len(set_aside), fresh=fresh)
 
 
-def _is_hopeless(refused: Rows, answer: Mapping[str, Any], left: int) -> bool:
+def _is_hopeless(refused: Rows, answer: Mapping[str, Any], total: int) -> bool:
     """Keep those set aside in a row; tell whether the fault is not theirs, as they are half of all, or all deaths."""
     if "set_aside" not in answer:
         refused.clear()
         return False
     refused.append(answer["set_aside"])
     last = refused[-GIVE_UP_AFTER:]
-    return len(last) == GIVE_UP_AFTER and (len(refused) >= left // 2 or all(row["reason"] in DEATHS for row in last))
+    return len(last) == GIVE_UP_AFTER and (len(refused) >= total // 2 or all(row["reason"] in DEATHS for row in last))
 
 
 def _given_up(stage: str, aside: Sequence[str], refused: Rows, *, folder: Path, verb: str) -> InputError:

@@ -349,3 +349,67 @@ def test_the_index_counts_no_text_and_splits_series(write_series: DicomSeries, t
     write_series(tmp_path / "b", series="2", shape=(20, 20, 24))
     (tmp_path / "notes.txt").write_text("nothing")
     assert sorted(s.slices for s in index_folder(tmp_path)) == [14, 20]
+
+
+@pytest.mark.parametrize(
+    ("tags", "code"),
+    [
+        ({"RescaleSlope": "nan"}, "unreadable_file"),
+        ({"RescaleIntercept": "inf"}, "unreadable_file"),
+        ({"RescaleSlope": "0"}, "unreadable_file"),
+        ({"BitsStored": 12, "HighBit": 15}, "undecodable_pixels"),
+    ],
+)
+def test_a_rescale_or_bits_that_cannot_be_right_are_refused(
+    write_series: DicomSeries, tmp_path: Path, tags: dict[str, object], code: str
+) -> None:
+    folder = write_series(tmp_path / "a")
+    for name, value in tags.items():
+        if isinstance(value, int):
+            edit(folder / "slice_004.dcm", lambda d, name=name, value=value: setattr(d, name, value))
+        else:
+            edit_text(folder / "slice_004.dcm", name, value)
+    assert code_of(folder) == code
+
+
+def edit_text(path: Path, keyword: str, text: object) -> None:
+    """Write a decimal string that pydicom would refuse."""
+    dataset = pydicom.dcmread(path)
+    del dataset[keyword]
+    dataset.add_new(pydicom.datadict.tag_for_keyword(keyword), "LO", str(text))
+    dataset.save_as(path)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "ending"), [(0.01, ()), (0.07, ("gantry_tilt",)), (30, ("gantry_tilt",)), (60, "shifted_slices")]
+)
+def test_every_tilt_that_is_resampled_is_noted_and_steep_ones_are_none(
+    write_series: DicomSeries, tmp_path: Path, degrees: float, ending: tuple[str, ...] | str
+) -> None:
+    tilt = np.radians(degrees)
+
+    def tilted(dataset: pydicom.Dataset, n: int) -> None:
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, float(np.cos(tilt)), float(np.sin(tilt))]
+        dataset.ImagePositionPatient = [ORIGIN_MM[0], ORIGIN_MM[1], ORIGIN_MM[2] + STEP_MM * n]
+
+    folder = write_series(tmp_path / "a", change=tilted)
+    if isinstance(ending, str):
+        assert code_of(folder) == ending
+        return
+    reading = read_files(folder, form="dicom", files=sorted(p.name for p in folder.iterdir()))
+    assert reading.notes == ending
+    assert (reading.volume.shape == SHAPE) == (ending == ())
+
+
+def test_slices_placed_by_their_location_are_one_series_whatever_their_times(write_series: DicomSeries, tmp_path: Path) -> None:
+    def unplaced(dataset: pydicom.Dataset, n: int) -> None:
+        del dataset.ImagePositionPatient
+        dataset.SliceLocation, dataset.AcquisitionTime = 100 + STEP_MM * n, f"1000{n:02d}"
+
+    folder = write_series(tmp_path / "a", change=unplaced)
+    (series,) = index_folder(folder)
+    assert series.problem == "no_position"
+    reading = read_dicom(folder, series.names, hints=Hints(no_position="slice_location"))
+    assert reading.notes == ("position_assumed",)
+    assert np.array_equal(reading.volume.voxels, body_hu())
+    assert bright_world(reading)[2] == pytest.approx(EXPECTED_WORLD[2])

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pydicom
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from espalier.cohort import index
 from espalier.cohort.ingest import ingest
@@ -374,3 +375,59 @@ def test_a_folder_whose_name_is_no_text_is_set_aside_and_the_rest_goes_on(write_
     write_series(tmp_path / "scans" / "other", patient="P2").rename(Path(os.fsdecode(bytes(tmp_path / "scans") + b"/f\xfcr")))
     summary = ingest(OPTIONS, folder=tmp_path)
     assert (summary.done, set_aside(tmp_path)) == (1, {"f\\udcfcr": "unreadable_folder"})
+
+
+def test_halves_of_a_series_without_uids_are_not_taken_for_copies(write_series: DicomSeries, tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "one" / "a", shape=(24, 20, 24), SOPInstanceUID="")
+    (tmp_path / "two").mkdir()
+    for path in folder.iterdir():
+        edit(path, lambda d: setattr(d.file_meta, "MediaStorageSOPInstanceUID", ""))
+    for n in range(12, 24):
+        (folder / f"slice_{n:03d}.dcm").rename(tmp_path / "two" / f"{n}.dcm")
+    ingest(CohortOptions(sources=("one", "two")), folder=tmp_path)
+    assert read_cohort(tmp_path).height == 0
+    assert set(set_aside(tmp_path).values()) == {"series_torn"}
+
+
+def test_equal_names_below_two_sources_are_told_as_such(write_nifti: Write, tmp_path: Path) -> None:
+    for site, shift in (("a", 0), ("b", 5)):
+        write_nifti(tmp_path / site / "001" / "s" / "ct.nii", hu=body_hu() + np.int16(shift))
+    write_nifti(tmp_path / "b" / "002" / "s" / "ct.nii")
+    ingest(CohortOptions(sources=("a", "b")), folder=tmp_path)
+    assert read_cohort(tmp_path)["patient"].to_list() == ["002"]
+    assert [row["reason"] for row in pl.read_csv(tmp_path / "set_aside.csv").to_dicts()] == ["name_twice", "name_twice"]
+
+
+def test_tables_that_were_removed_or_are_stale_are_written_again(write_series: DicomSeries, tmp_path: Path) -> None:
+    write_series(tmp_path / "scans" / "a")
+    (write_series(tmp_path / "scans" / "b", patient="P2") / "slice_006.dcm").unlink()
+    ingest(OPTIONS, folder=tmp_path)
+    before = {name: (tmp_path / name).read_bytes() for name in FINAL}
+    (tmp_path / SERIES).unlink()
+    (tmp_path / "set_aside.csv").write_text("source,scan,reason,found,expected,do,stage\nx,y,worker_died,z,,,ingest\n")
+    ingest(OPTIONS, folder=tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in FINAL} == before
+
+
+def test_a_damaged_deflated_file_is_set_aside_and_the_rest_goes_on(write_series: DicomSeries, tmp_path: Path) -> None:
+    write_series(tmp_path / "scans" / "good", patient="P2")
+    folder = write_series(tmp_path / "scans" / "a")
+    for path in folder.iterdir():
+        edit(path, lambda d: setattr(d.file_meta, "TransferSyntaxUID", DeflatedExplicitVRLittleEndian))
+    packed = bytearray((folder / "slice_004.dcm").read_bytes())
+    packed[600] ^= 255
+    (folder / "slice_004.dcm").write_bytes(packed)
+    summary = ingest(OPTIONS, folder=tmp_path)
+    assert (summary.done, read_cohort(tmp_path)["source"].to_list()) == (1, ["scans/good"])
+    assert set(set_aside(tmp_path).values()) <= {"unreadable_file", "missing_slice"}
+
+
+def test_many_broken_studies_beside_sound_ones_do_not_stop_the_run(write_nifti: Write, tmp_path: Path) -> None:
+    for n in range(28):
+        write_nifti(tmp_path / "scans" / f"G{n:02d}" / "s" / "ct.nii", hu=body_hu() + np.int16(n))
+    for n in range(26):
+        for one in ("a", "b"):
+            path = write_nifti(tmp_path / "scans" / f"B{n:02d}" / "s" / f"{one}.nii")
+            path.write_bytes(path.read_bytes()[:-9])
+    summary = ingest(OPTIONS, folder=tmp_path)
+    assert summary.done == 28

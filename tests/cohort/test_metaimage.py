@@ -95,6 +95,7 @@ def test_every_type_in_either_order_of_bytes_gives_the_same_numbers(tmp_path: Pa
         ({"ElementSpacing": "0.0007 0.0007 0.003"}, "bad_affine"),
         ({"DistanceUnits": "m"}, "bad_affine"),
         ({"Offset": "inf 0 0"}, "bad_affine"),
+        ({"ElementSpacing": "inf 1 3"}, "bad_affine"),
         ({"TransformMatrix": "1 0 0 1"}, "not_metaimage"),
         ({"ElementSpacing": "1 1"}, "not_metaimage"),
         ({"Offset": "1 1"}, "not_metaimage"),

@@ -78,6 +78,12 @@ def test_an_affine_of_zeros_or_no_numbers_is_refused(write_nifti: Write, tmp_pat
     assert code_of(write_nifti(tmp_path / "a.nii", **rows)) == "bad_affine"
 
 
+@pytest.mark.parametrize("value", [np.inf, 1e30, 1e-30])
+def test_places_beyond_any_patient_are_refused_without_a_warning(write_nifti: Write, tmp_path: Path, value: float) -> None:
+    assert code_of(write_nifti(tmp_path / "a.nii", srow_x=[value, 0, 0, 0], xyzt_units=1)) == "bad_affine"
+    assert code_of(write_nifti(tmp_path / "b.nii", srow_z=[0, 0, value, value], qform_code=1)) == "bad_affine"
+
+
 def test_without_sform_and_qform_there_is_no_orientation(write_nifti: Write, tmp_path: Path) -> None:
     assert code_of(write_nifti(tmp_path / "a.nii", sform_code=0, qform_code=0)) == "no_orientation"
 
@@ -239,6 +245,7 @@ def test_a_qform_that_is_no_rotation_gives_way_to_the_sform_and_is_refused_alone
 
 def test_a_header_of_a_pair_of_files_is_refused(write_nifti: Write, tmp_path: Path) -> None:
     assert code_of(write_nifti(tmp_path / "a.nii", magic=b"ni1", vox_offset=0)) == "not_nifti"
+    assert code_of(write_nifti(tmp_path / "a.nii", magic=b"ni1", vox_offset=352)) == "not_nifti"
     assert code_of(write_nifti(tmp_path / "a.nii", vox_offset=0)) == "not_nifti"
     nib.save(nib.Nifti1Pair(body_hu().transpose(2, 1, 0), TURNED), tmp_path / "b.hdr")
     (tmp_path / "b.hdr").rename(tmp_path / "b.nii")

@@ -100,6 +100,7 @@ def test_the_volume_is_found_by_its_name_or_as_the_only_one(tmp_path: Path) -> N
         ({"affine": np.diag([1.0, 1, 0, 1])}, "bad_affine"),
         ({"affine": np.full((4, 4), np.nan)}, "bad_affine"),
         ({"affine": np.ones((4, 4))}, "bad_affine"),
+        ({"affine": AFFINE + np.diag([0, 0, 0, 1.0])}, "bad_affine"),
         ({"affine": np.eye(3)}, "bad_affine"),
         ({"affine": np.zeros((400, 400))}, "bad_affine"),
         ({"affine": np.eye(4) * 1j}, "bad_affine"),

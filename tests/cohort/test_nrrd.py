@@ -114,6 +114,7 @@ def test_every_type_in_either_order_of_bytes_gives_the_same_numbers(tmp_path: Pa
         ({"space directions": "(1,0,0) (0,nan,0) (0,0,1)"}, "bad_affine"),
         ({"space directions": "(0.0007,0,0) (0,0.0007,0) (0,0,0.003)"}, "bad_affine"),
         ({"space origin": "(inf,0,0)"}, "bad_affine"),
+        ({"space directions": "(1e308,1e308,0) (0,1,0) (0,0,1)", "space units": '"m" "m" "m"'}, "bad_affine"),
         ({"space units": '"parsec" "parsec" "parsec"'}, "bad_affine"),
         ({"space directions": "(1,0,0) (0,1,0)"}, "not_nrrd"),
         ({"space directions": "(1,0) (0,1) (1,1)"}, "not_nrrd"),
@@ -172,6 +173,13 @@ def test_a_file_cut_short_or_with_more_than_its_voxels_is_refused(tmp_path: Path
     assert code(nrrd(tmp_path / "a.nrrd", packed=pack(noise[:-2]), encoding=encoding)) == "truncated"
 
 
+def test_one_voxel_too_many_is_seen_where_the_voxels_end_with_a_full_piece(tmp_path: Path) -> None:
+    for more, reason in ((0, ""), (2, "corrupt")):
+        fields = {"packed": gzip.compress(bytes((1 << 20) + more)), "encoding": "gzip", "sizes": "512 512 2"}
+        path = nrrd(tmp_path / "a.nrrd", **fields)
+        assert code(path) == reason if reason else read_nrrd(path).volume.shape == (2, 512, 512)
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "bzip2"])
 def test_a_flipped_bit_in_packed_voxels_is_corrupt(tmp_path: Path, encoding: str) -> None:
     packed = bytearray(gzip.compress(body_hu().tobytes(), 0) if encoding == "gzip" else bz2.compress(body_hu().tobytes()))
@@ -195,7 +203,7 @@ def test_voxels_beside_the_header_may_lie_behind_lines_and_bytes(tmp_path: Path)
         path.write_bytes(header(data_file="below/a.raw", **skips))
         assert np.array_equal(read_nrrd(path).volume.voxels, body_hu())
     path.write_bytes(header(data_file="below/a.raw", byte_skip="5"))
-    assert code(path) == "corrupt"
+    assert code(path) == code_of(read_nrrd_header, path) == "corrupt"
     path.write_bytes(header(data_file="below/a.raw", byte_skip="5", encoding="gzip"))
     assert code(path) == "not_nrrd"
 
@@ -223,6 +231,8 @@ def test_a_header_cut_within_a_number_is_refused(tmp_path: Path) -> None:
     whole = b"NRRD0005\ndata file: a.raw\n" + header().partition(b"\n")[2]
     path = tmp_path / "a.nhdr"
     path.write_bytes(whole)
+    assert np.array_equal(read_nrrd(path).volume.voxels, body_hu())
+    path.write_bytes(header(data_file="a.raw").rstrip())
     assert np.array_equal(read_nrrd(path).volume.voxels, body_hu())
     path.write_bytes(whole[:-3] + b")")
     assert code(path) == "not_nrrd"

@@ -13,6 +13,7 @@ MISSING: Final = (
     "not available", "no report", "yok", "rapor yok", "keine", "keiner", "k.a.", "k. a.", "keine angabe", "kein bericht",
 )  # fmt: skip
 """Words that stand for an empty cell where a text or a label is wanted; never for an id."""
+SCAN_ENDINGS: Final = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".npz", ".dcm")
 _NUMBER: Final = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d{1,3})?", re.IGNORECASE | re.ASCII)
 _SCIENTIFIC: Final = re.compile(r"\d([.,]\d+)?E\+\d{2,3}", re.ASCII)
 _DIGITS: Final = re.compile(r"\d{16,}", re.ASCII)
@@ -29,6 +30,13 @@ def plain_id(cell: str) -> str:
         cell = unicodedata.normalize("NFC", cell)
     cell = " ".join(cell.split())
     return cell[2:-1].strip() if cell.startswith('="') and cell.endswith('"') and len(cell) > 2 else cell
+
+
+def bare_id(cell: str) -> str:
+    """Return an id as ids are compared, without the ending of a file of a scan."""
+    name = plain_id(cell)
+    suffix = next((s for s in SCAN_ENDINGS if name.lower().endswith(s)), "")
+    return name[: len(name) - len(suffix)]
 
 
 def is_missing(cell: str, words: Collection[str] = MISSING) -> bool:

@@ -33,7 +33,7 @@ from espalier.cohort.published_layout import (
     with_size,
 )
 from espalier.cohort.series import Series
-from espalier.errors import ScanError
+from espalier.errors import InputError, ScanError
 from espalier.outputs import safe_id
 from espalier.stage import Rows
 
@@ -267,5 +267,10 @@ def _listed(path: Path | None) -> set[str]:
     """Return the volumes that a list names, one a line, with or without folders."""
     if path is None:
         return set()
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise InputError(
+            path, found=error.strerror or "not readable", expected="a list of volumes", do="Let it be read."
+        ) from error
     return {stem_of(plain_id(line)) for line in lines if line.strip()}

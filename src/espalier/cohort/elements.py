@@ -7,6 +7,7 @@ knows only what every such file has in common (PS3.5, 7.1), and leaves all else 
 import io
 import struct
 import warnings
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,13 +30,16 @@ BROKEN: Final = (
     AttributeError,
     NotImplementedError,
     RuntimeError,
-    OverflowError,
-    MemoryError,
+    ArithmeticError,
+    AssertionError,
     struct.error,
+    zlib.error,
     LookupError,
 )
 """All that pydicom and its decoders were seen to raise on damaged files."""
-BINARY: Final = frozenset({"SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation"})
+BINARY: Final = frozenset(
+    {"SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"}
+)
 """Unsigned 16-bit numbers among the keywords; all others are text."""
 KEYWORDS: Final = (
     "SpecificCharacterSet",

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from espalier.cohort.archives import SUFFIXES as ARCHIVE_ENDINGS
 from espalier.cohort.cells import plain_id
 from espalier.cohort.file_table import read_file_table
 from espalier.cohort.headers import About
@@ -23,11 +24,26 @@ TEXT_COLUMNS: Final = ("patient", "study", "accession", "sex", "manufacturer", "
 
 @dataclass(frozen=True, slots=True)
 class Single:
-    """One file of a volume: its path or that of the archive that holds it, and its name relative to the source."""
+    """One file of a volume.
+
+    Parameters
+    ----------
+    path
+        The file, or the archive that holds it.
+    name
+        Its name relative to the source, or within the archive.
+    member
+        The same again where it lies in an archive, else "".
+    archive
+        The archive's name relative to the source, else "".
+    mark
+        What tells whether it has changed since.
+    """
 
     path: Path
     name: str
     member: str = ""
+    archive: str = ""
     mark: str = ""
 
 
@@ -84,6 +100,11 @@ def stem_of(name: str) -> str:
     return last[: len(last) - len(suffix)]
 
 
+def _without_ending(archive: str) -> PurePosixPath:
+    ending = next((e for e in sorted(ARCHIVE_ENDINGS, key=len, reverse=True) if archive.lower().endswith(e)), "")
+    return PurePosixPath(archive[: len(archive) - len(ending)])
+
+
 def with_geometry(series: Series, path: Path) -> Series:
     """Return a single file's series with what its header says of slices; needed only where there is something to choose."""
     try:
@@ -98,7 +119,8 @@ def with_geometry(series: Series, path: Path) -> Series:
 def _series(one: Single, cells: Mapping[str, object]) -> Series:
     stem, form = stem_of(one.name), format_of(one.name)
     assert form is not None
-    folders = PurePosixPath(one.name).parts[:-1]
+    # An archive stands for the folder it was made of, where its members have none.
+    folders = PurePosixPath(one.name).parts[:-1] or _without_ending(one.archive).parts
     told = {name: str(cells.get(name) or "") for name in TEXT_COLUMNS}
     age = cells.get("age_years")
     about = About(
@@ -114,11 +136,12 @@ def _series(one: Single, cells: Mapping[str, object]) -> Series:
         site=told["site"],
     )
     return Series(
-        scan=safe_id(*([one.path.name] if one.member else []), one.name),
+        scan=safe_id(*([one.archive] if one.archive else []), one.name),
         source=one.path.as_posix(),
         format=form,
         names=(one.member,) if one.member else (),
         mark=one.mark,
+        content=one.mark,
         about=about,
         slices=0,
         spacing_z_mm=math.nan,

@@ -35,9 +35,10 @@ def read_forgotten(folder: Path) -> Forgotten:
     return Forgotten(told["salt"], {kind: frozenset(own) for kind, own in told["hashes"].items()})
 
 
-def is_forgotten(forgotten: Forgotten, *, patient: str, scan: str) -> bool:
-    """Tell whether a scan is one that was forgotten, under whatever patient id, or one of a forgotten patient."""
-    return holds(forgotten, "patient", patient) or holds(forgotten, "scan", scan)
+def is_forgotten(forgotten: Forgotten, *, patient: str, scan: str = "", study: str = "") -> bool:
+    """Tell whether a scan is one that was forgotten, under whatever patient id, or one of a forgotten patient or study."""
+    told = (("patient", patient), ("scan", scan), ("study_uid", study))
+    return any(value and holds(forgotten, kind, value) for kind, value in told)
 
 
 def is_forgotten_report(forgotten: Forgotten, report: str, *, column: str) -> bool:

@@ -44,6 +44,8 @@ def _identified(about: About, uid: str) -> About:
 
 def _acquisitions(instances: Sequence[Instance]) -> Mapping[str, list[Instance]]:
     """Split by acquisition number or time where acquisitions lie at the same places, as contrast phases do."""
+    if any(i.position is None for i in instances):
+        return {"": list(instances)}
     if len({(*(i.position or ()), *(i.orientation or ())) for i in instances}) == len(instances):
         return {"": list(instances)}
     by_number: dict[str, list[Instance]] = {}
@@ -99,7 +101,7 @@ def _series(about: About, instances: Sequence[Instance], *, scan: str, source: s
         problem=problem,
         hints=hints_text(hints),
         mark=hash_of(sorted(i.mark for i in instances)) if instances[0].mark else "",
-        content=hash_of(sorted({i.sop_uid for i in instances})),
+        content=hash_of(sorted({(i.sop_uid, *(i.position or ()), i.acquisition) for i in instances}, key=str)),
     )
 
 

@@ -132,7 +132,8 @@ def _row(
     pairs, no_ct, damaged = read_headers(files)
     if key is not None:
         pairs = [_without_names(about, instance, key) for about, instance in pairs]
-    pairs = [pair for pair in pairs if not is_forgotten(forgotten, patient=pair[0].patient, scan="")]
+    # Who has no patient id is known again by the study's.
+    pairs = [pair for pair in pairs if not is_forgotten(forgotten, patient=pair[0].patient, study=pair[0].study_uid)]
     abouts = list(dict.fromkeys(about for about, _ in pairs))
     place = {about: n for n, about in enumerate(abouts)}
     told = attrgetter(*INSTANCE_FIELDS)

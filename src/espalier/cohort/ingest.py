@@ -2,15 +2,16 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from espalier.cohort.discover import Found, discover
+from espalier.cohort.discover import discover
 from espalier.cohort.files import stem_of, with_geometry
 from espalier.cohort.forgotten import is_forgotten, read_forgotten
 from espalier.cohort.hints import hints_for
+from espalier.cohort.layout import Found
 from espalier.cohort.options import CohortOptions
 from espalier.cohort.plans import READER, told_path, write_plan
 from espalier.cohort.pseudonyms import check_key, pseudonym_of, pseudonymised, read_key
@@ -19,7 +20,7 @@ from espalier.cohort.series import Choice, Series, choose, next_best
 from espalier.cohort.table import COHORT, DUPLICATES, SERIES, write_cohort, write_series_table
 from espalier.cohort.tied import with_twins
 from espalier.outputs import hash_of, key_of, safe_id
-from espalier.stage import Outcome, Rows, Summary, run_stage, write_set_aside
+from espalier.stage import Outcome, Rows, Summary, read_records, run_stage, write_set_aside
 
 
 def ingest(options: CohortOptions, *, folder: Path, workers: int | None = None) -> Summary:
@@ -60,7 +61,8 @@ def ingest(options: CohortOptions, *, folder: Path, workers: int | None = None) 
         reasons = {scan: row["reason"] for scan, row in aside.items()}
         better = next_best(choices, reasons, max_slice_mm=options.max_slice_mm, min_slices=options.min_slices)
         if better == choices:
-            return _write(folder, options, choices, outcome.rows, [*found.set_aside, *aside.values()], found)
+            rows = [row for _, record in read_records(STAGE, _read(chosen, aside), folder=folder) for row in record["rows"]]
+            return _write(folder, choices, rows, [*found.set_aside, *aside.values()], found)
         choices = better
 
 
@@ -111,21 +113,28 @@ def _check(
         workers=workers or 1,
         timeout_s=options.timeout_s if workers else None,
         memory_gb=options.memory_gb if workers else None,
+        collect=False,
     )
 
 
-def _write(folder: Path, options: CohortOptions, choices: Sequence[Choice], rows: Rows, aside: Rows, found: Found) -> Summary:
+def _read(chosen: Sequence[Series], aside: Mapping[str, Any]) -> list[str]:
+    return [one.scan for one in chosen if one.scan not in aside]
+
+
+def _write(folder: Path, choices: Sequence[Choice], rows: Rows, aside: Rows, found: Found) -> Summary:
     told = with_twins(folder, rows)
     sources = {choice.series.scan: told_path(folder / choice.series.source, folder) for choice in choices}
     # A worker that died could not tell more than the scan's id.
     aside = [{**row, "source": sources.get(row["source"], row["source"])} for row in aside]
     aside.sort(key=lambda row: (row["source"], row["scan"]))
     listed = [_series_row(choice, folder) for choice in choices]
-    key = hash_of(READER, asdict(options), told.rows, aside, listed)
-    if key_of(folder / COHORT) != key:
-        write_set_aside(folder, STAGE, aside)
-        write_series_table(folder, listed, key=key)
-        write_cohort(folder, told.rows, key=key)
+    write_set_aside(folder, STAGE, aside)
+    for path, key, write in (
+        (folder / SERIES, hash_of(READER, listed), lambda key: write_series_table(folder, listed, key=key)),
+        (folder / COHORT, hash_of(READER, list(map(hash_of, told.rows))), lambda key: write_cohort(folder, told.rows, key=key)),
+    ):
+        if key_of(path) != key:
+            write(key)
     unchosen = sum(1 for choice in choices if not choice.chosen)
     words = f"{len(told.rows)} scans of {len({row['patient'] for row in told.rows})} patients; {unchosen} series not chosen; "
     words += f"{found.others} files that are no scans"

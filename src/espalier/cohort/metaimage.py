@@ -82,6 +82,7 @@ def _sizes(path: Path, fields: Mapping[str, str]) -> tuple[int, int, int]:
     return sizes[0], sizes[1], sizes[2]
 
 
+@np.errstate(all="ignore")  # what overflows is judged in the end, by `header_of`
 def _affine(path: Path, fields: Mapping[str, str]) -> tuple[Affine, tuple[str, ...]]:
     """Return the affine and notes: ITK's space is LPS+, and TransformMatrix holds the direction of each axis in turn."""
     matrix = _first(fields, "TransformMatrix", "Rotation", "Orientation")

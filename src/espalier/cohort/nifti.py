@@ -139,6 +139,7 @@ def _judged(path: Path, header: Any, no_orientation: NoOrientation) -> VolumeHea
     return header_of(path, (shape[2], shape[1], shape[0]), affine, notes)
 
 
+@np.errstate(all="ignore")  # what overflows is judged in the end, by `header_of`
 def _affine(path: Path, header: Any, no_orientation: NoOrientation) -> tuple[Affine, tuple[str, ...]]:
     """Return the affine for indices (z, y, x) in LPS+, from the sform before the qform, and notes."""
     notes: tuple[str, ...] = ()

@@ -166,6 +166,7 @@ def _behind_header(path: Path, archive: zipfile.ZipFile, name: str, array: _Arra
         raise _corrupt(path, error) from error
 
 
+@np.errstate(all="ignore")  # what overflows is judged in the end, by `header_of`
 def _affine(path: Path, stated: Mapping[str, Any], spacing_mm: Sequence[float] | None, axes: str | None) -> Affine:
     spacing, letters = stated.get("spacing", spacing_mm), stated.get("axes", axes)
     if "affine" not in stated and (spacing is None or letters is None):

@@ -107,6 +107,7 @@ def _sizes(path: Path, fields: Mapping[str, str]) -> tuple[int, int, int]:
     return sizes[0], sizes[1], sizes[2]
 
 
+@np.errstate(all="ignore")  # what overflows is judged in the end, by `header_of`
 def _affine(path: Path, fields: Mapping[str, str]) -> tuple[Affine, tuple[str, ...]]:
     signs = SPACES.get(fields.get("space", "").lower())
     if signs is None or "spacedirections" not in fields or "spaceorigin" not in fields:

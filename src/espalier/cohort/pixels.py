@@ -10,7 +10,7 @@ from jaxtyping import Shaped
 from pydicom.pixels import pixel_array
 
 from espalier.cohort.elements import BROKEN, PADDING, Elements, read_elements
-from espalier.cohort.headers import Instance
+from espalier.cohort.headers import Instance, number
 from espalier.cohort.slices import AGAIN
 from espalier.cohort.volume import AIR_HU
 from espalier.errors import ScanError
@@ -116,6 +116,8 @@ def _unpacked(path: Path, place: tuple[int, int], texts: Mapping[str, str], inst
         raise EOFError(f"{len(packed)} bytes of pixels, fewer than {wanted}")
     stored = np.frombuffer(packed, dtype="<i2" if texts.get("PixelRepresentation") == "1" else "<u2")
     unused = 16 - int(texts["BitsStored"])
+    if texts.get("HighBit") and int(texts["HighBit"]) != int(texts["BitsStored"]) - 1:
+        raise ValueError(f"{texts['BitsStored']} bits stored, the highest at {texts['HighBit']}")
     if 0 < unused < 16:
         stored = (stored << unused) >> unused  # overlays and rubbish above the stored bits; the sign is kept
     return stored.reshape(instance.rows, instance.columns)
@@ -148,7 +150,19 @@ def _rescale(texts: Mapping[str, str], told: Mapping[str, str]) -> tuple[float, 
         notes.append("monochrome1")  # how to display it; HU follow from the rescale alone
     if texts.get("LossyImageCompression") == "01":
         notes.append("lossy")
-    return float(told.get("RescaleSlope") or 1) or 1.0, float(told.get("RescaleIntercept") or 0), notes
+    slope, intercept = (
+        _finite(told, name, otherwise) for name, otherwise in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
+    )
+    if slope == 0:
+        raise ValueError("a rescale slope of 0")
+    return slope, intercept, notes
+
+
+def _finite(told: Mapping[str, str], keyword: str, otherwise: float) -> float:
+    value = number(told, keyword) if told.get(keyword) else otherwise
+    if value is None:
+        raise ValueError(f"a {keyword} that is no number")
+    return value
 
 
 def _frame_rescale(dataset: Any, frame: int) -> Mapping[str, str]:

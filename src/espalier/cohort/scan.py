@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from espalier.cohort.checks import Checked, axis_along_body, check_volume
 from espalier.cohort.discover import files_of
 from espalier.cohort.hints import read_hints
@@ -76,7 +78,7 @@ def _row(plan: Mapping[str, Any], scan: str, reading: Reading, checked: Checked,
     volume = reading.volume
     about = plan["about"]
     notes = list(dict.fromkeys([*plan["notes"], *reading.notes, *checked.notes]))
-    digest = hashlib.sha256(volume.voxels.tobytes())
+    digest = hashlib.sha256(np.ascontiguousarray(volume.voxels).data)
     digest.update(volume.affine.tobytes())
     return {
         "scan": scan,

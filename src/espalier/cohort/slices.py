@@ -16,10 +16,12 @@ from espalier.cohort.headers import Instance
 from espalier.cohort.hints import PLAIN, Hints
 from espalier.cohort.spread import spread_of
 from espalier.errors import ScanError
-from espalier.geometry import Affine, Grid
+from espalier.geometry import Affine, Grid, is_sheared
 
 SAME_PLACE_MM: Final = 0.01
 DIRECTION_TOLERANCE: Final = 1e-3
+STEEPEST_COSINE: Final = 0.7
+"""Gantries tilt by 30° at most; a steeper step between slices is no tilt."""
 LOCALIZER_SHARE: Final = 0.2
 """At most this share of a series may lie in another direction and still be taken for localizers."""
 AGAIN: Final = "Export the series again from the archive."
@@ -85,7 +87,10 @@ def stack(instances: Sequence[Instance], *, source: str, hints: Hints = PLAIN) -
         raise ScanError(source, code="repeated_uid", found=found, expected="a UID for each slice", do=AGAIN)
     spread = spread_of(_positions(single), directions[2], source=source, interpolate=hints.missing_slice == "interpolate")
     affine = _affine(single[0], directions, spread.step)
-    if abs(float(spread.step @ directions[2])) < np.linalg.norm(spread.step) * (1 - DIRECTION_TOLERANCE**2):
+    if abs(float(spread.step @ directions[2])) < STEEPEST_COSINE * np.linalg.norm(spread.step):
+        found = "slices that lie farther beside than above each other"
+        raise ScanError(source, code="shifted_slices", found=found, expected="a gantry tilt below 45°", do=AGAIN)
+    if is_sheared(affine):
         notes.append("gantry_tilt")
     grid = Grid((spread.count, single[0].rows, single[0].columns), affine)
     return Stack(tuple(single), tuple(twins), grid, (*notes, *spread.notes), spread.along_mm)

@@ -188,7 +188,10 @@ def could_be_dicom(path: Path) -> bool:
 
 
 def _listed(path: Path, source: Path) -> Listed:
-    about = path.stat()
+    try:
+        about = path.stat()
+    except OSError:  # gone since it was seen; whoever reads it says so
+        return Listed(path, path.relative_to(source).as_posix() if path != source else path.name, 0, 0)
     name = path.relative_to(source).as_posix() if path != source else path.name
     return Listed(path, name, about.st_size, about.st_mtime_ns)
 
@@ -208,7 +211,15 @@ def _walk(source: Path, leave: frozenset[str], closed: list[OSError]) -> Iterato
         seen.add(real)
         name = Path(root).relative_to(source).as_posix()
         paths = map(Path(root).joinpath, sorted(filter(_is_text, names)))
-        yield "" if name == "." else name, [path for path in paths if path.is_file()]
+        yield "" if name == "." else name, [path for path in paths if _is_file(path, closed)]
+
+
+def _is_file(path: Path, closed: list[OSError]) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        closed.append(error)
+        return False
 
 
 def _is_text(name: str) -> bool:

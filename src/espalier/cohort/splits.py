@@ -12,6 +12,7 @@ from typing import Final
 import polars as pl
 
 from espalier.cohort.assign import ORDER, Place, Settled, assign, leakage_words, split_by_hash, tied_groups
+from espalier.cohort.cells import bare_id, refuse_ruined_ids
 from espalier.cohort.csv_table import read_csv_table
 from espalier.cohort.options import SplitOptions
 from espalier.cohort.pseudonyms import pseudonym_of
@@ -46,7 +47,6 @@ ID_COLUMNS: Final[Mapping[str, str]] = {
     "file": "stem",
     "stem": "stem",
 }
-SUFFIXES: Final = (".nii.gz", ".nii", ".dcm")
 Labels = pl.DataFrame | Sequence[int]
 
 
@@ -120,7 +120,9 @@ def read_splits(folder: Path) -> pl.DataFrame:
 def _settings(options: SplitOptions, table: Path | None) -> str:
     """Return the hash of all that draws; while it is the same, patients keep their split."""
     own = hash_file(table) if table and table.is_file() else None
-    return hash_of(VERSION, options.seed, options.test, options.validation, options.stratify, own, options.split_column)
+    return hash_of(
+        VERSION, options.seed, options.test, options.validation, options.stratify, own, options.split_column, options.id_column
+    )
 
 
 def _kept(path: Path, settings: str) -> dict[str, str]:
@@ -178,7 +180,8 @@ def _official(path: Path, cohort: pl.DataFrame, options: SplitOptions, key: byte
     frame = read_csv_table(path, needed=(options.split_column, *([options.id_column] if options.id_column else [])))
     id_column = options.id_column or _id_column(path, frame, options)
     splits = [_split_name(path, cell, row, options) for row, cell in enumerate(frame[options.split_column], start=2)]
-    column, ids = _matched(id_column, [_bare(cell) for cell in frame[id_column]], cohort, key)
+    refuse_ruined_ids(frame[id_column].to_list(), source=path, column=id_column, numbers=range(2, frame.height + 2))
+    column, ids = _matched(id_column, [bare_id(cell) for cell in frame[id_column]], cohort, key)
     patients: dict[str, set[str]] = {}
     for own, patient in zip(cohort[column], cohort["patient"], strict=True):
         patients.setdefault(own, set()).add(patient)
@@ -228,11 +231,6 @@ def _split_name(path: Path, cell: str, row: int, options: SplitOptions) -> str:
             path, found=found, expected="train, validation or test", do="Correct it, or name another split_column."
         )
     return NAMES[cell.lower()]
-
-
-def _bare(cell: str) -> str:
-    suffix = next((s for s in SUFFIXES if cell.endswith(s)), "")
-    return cell.removesuffix(suffix)
 
 
 def _refuse_leakage(options: SplitOptions, path: Path, leakage: str) -> None:

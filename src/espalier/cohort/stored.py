@@ -73,6 +73,7 @@ def header_of(path: Path, shape: tuple[int, int, int], affine: Affine, notes: tu
     return VolumeHeader(Grid(shape, affine), (*notes, *(["sheared"] if is_sheared(affine) else [])))
 
 
+@np.errstate(all="ignore")
 def _flaw(affine: Affine) -> str:
     if not np.isfinite(affine).all():
         return "an affine that is not finite"

@@ -9,7 +9,7 @@ import numpy as np
 from espalier.cohort.looks import read_look
 from espalier.cohort.plans import READER
 from espalier.cohort.table import DUPLICATES, read_duplicates, write_duplicates
-from espalier.cohort.twins import Twins, find_twins
+from espalier.cohort.twins import SIDE, Twins, find_twins
 from espalier.outputs import hash_of, key_of
 from espalier.stage import Rows
 
@@ -43,17 +43,18 @@ def with_twins(folder: Path, rows: Rows) -> Tied:
 
 
 def _pairs(folder: Path, rows: Rows) -> Rows:
-    looks = [read_look(folder, row["scan"]) for row in rows]
-    seen = [(row, look) for row, look in zip(rows, looks, strict=True) if look is not None]
+    thumbnails = np.empty((len(rows), SIDE, SIDE, SIDE), dtype=np.int16)
+    seen: Rows = []
+    for row in rows:
+        look = read_look(folder, row["scan"])
+        if look is not None:
+            thumbnails[len(seen)] = look.thumbnail
+            seen.append(row)
     if len(seen) < 2:
         return []
-    patient = {row["scan"]: row["patient"] for row, _ in seen}
-    twins = find_twins(
-        list(patient),
-        list(patient.values()),
-        np.stack([look.thumbnail for _, look in seen]),
-        [row["voxels_sha256"] for row, _ in seen],
-    )
+    patient = {row["scan"]: row["patient"] for row in seen}
+    hashes = [row["voxels_sha256"] for row in seen]
+    twins = find_twins(list(patient), list(patient.values()), thumbnails[: len(seen)], hashes)
     return [_pair(twin, patient) for twin in twins]
 
 

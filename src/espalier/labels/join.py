@@ -3,17 +3,17 @@
 from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 import polars as pl
 
-from espalier.cohort.cells import plain_id
+from espalier.cohort.cells import bare_id, plain_id
 from espalier.cohort.pseudonyms import pseudonym_of
 from espalier.errors import InputError
 from espalier.labels.link import Link
 
 _COLUMNS: Final[tuple[str, ...]] = ("accession", "study_uid", "scan", "patient", "stem", "series_uid")
-_SUFFIXES: Final = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".dcm", ".npz")
 PSEUDONYMS: Final = ("accession", "study_uid", "patient", "series_uid")
 """Columns that hold pseudonyms in place of ids, where the study has a key for them."""
 _Scans = dict[str, list[str]]
@@ -51,6 +51,7 @@ def join(
     source: str,
     link: Link | None = None,
     secret: bytes | None = None,
+    also: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Joined:
     """Match ids with whichever of the cohort's id columns matches most of them (ties go to the first), or through a link.
 
@@ -66,6 +67,8 @@ def join(
         What the ids are called in the cohort, where they are none of its own.
     secret
         The key of the cohort's pseudonyms, where it has such in place of ids.
+    also
+        What else an id is called, as the volumes of CT-RATE whose rows hold one scan's report.
 
     Raises
     ------
@@ -75,10 +78,11 @@ def join(
     if cohort is None:
         return Joined(column="", scans={}, lone_ids={}, lone_scans={})
     columns = {name: _by_id(cohort, name) for name in _COLUMNS if name in cohort.columns}
+    names = {one: (one, *also.get(one, ())) for one in ids}
     if link is None:
-        column, scans, reasons = _directly(ids, columns, secret)
+        column, scans, reasons = _directly(names, columns, secret)
     else:
-        column, (scans, reasons) = link.source.name, _through(ids, columns, link, secret)
+        column, (scans, reasons) = link.source.name, _through(names, columns, link, secret)
     if ids and not scans:
         raise _no_match(ids, columns, source=source, link=link)
     taken = {scan for own in scans.values() for scan in own}
@@ -128,35 +132,36 @@ def settle(joined: Joined, contents: Mapping[str, Hashable], *, conflicting: Col
 def _by_id(cohort: pl.DataFrame, column: str) -> _Scans:
     own: _Scans = {}
     for scan, value in zip(cohort["scan"], cohort[column], strict=True):
-        if value and (one := _bare(str(value))):
+        if value and (one := bare_id(str(value))):
             own.setdefault(one, []).append(scan)
     return own
 
 
 def _directly(
-    ids: Sequence[str], columns: Mapping[str, _Scans], secret: bytes | None
+    names: Mapping[str, Sequence[str]], columns: Mapping[str, _Scans], secret: bytes | None
 ) -> tuple[str, dict[str, tuple[str, ...]], dict[str, str]]:
     found: dict[str, dict[str, tuple[str, ...]]] = {}
-    for name, own in columns.items():
-        called = {one: _called(one, name, secret) for one in ids}
-        found[name] = {one: tuple(own[other]) for one, other in called.items() if other in own}
-    column = max(found, key=lambda name: len(found[name]))
-    return column, found[column], {one: "no_scan" for one in ids if one not in found[column]}
+    for column, own in columns.items():
+        called = {one: [_called(name, column, secret) for name in each] for one, each in names.items()}
+        scans = {one: dict.fromkeys(scan for other in each for scan in own.get(other, ())) for one, each in called.items()}
+        found[column] = {one: tuple(each) for one, each in scans.items() if each}
+    best = max(found, key=lambda column: len(found[column]))
+    return best, found[best], {one: "no_scan" for one in names if one not in found[best]}
 
 
 def _called(one: str, column: str, secret: bytes | None) -> str:
     """Return what a column of the cohort calls an id."""
-    return pseudonym_of(column, _bare(one), secret) if secret and column in PSEUDONYMS else _bare(one)
+    return pseudonym_of(column, bare_id(one), secret) if secret and column in PSEUDONYMS else bare_id(one)
 
 
 def _through(
-    ids: Sequence[str], columns: Mapping[str, _Scans], link: Link, secret: bytes | None
+    names: Mapping[str, Sequence[str]], columns: Mapping[str, _Scans], link: Link, secret: bytes | None
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
     holders = {column: {scan for scans in own.values() for scan in scans} for column, own in columns.items()}
     scans: dict[str, tuple[str, ...]] = {}
     reasons: dict[str, str] = {}
-    for one in ids:
-        named = link.rows.get(plain_id(one), ())
+    for one, each in names.items():
+        named = [row for name in each for row in link.rows.get(plain_id(name), ())]
         rows = [{column: _called(other, column, secret) for column, other in row.items()} for row in named]
         answers = [_linked(row, columns, holders) for row in rows]
         if not answers:
@@ -195,10 +200,3 @@ def _no_match(ids: Sequence[str], columns: Mapping[str, _Scans], *, source: str,
         expected=f"ids as in cohort.parquet: {', '.join(columns)}",
         do=do,
     )
-
-
-def _bare(name: str) -> str:
-    """Return an id as ids are compared, without the suffix of a file."""
-    name = plain_id(name)
-    suffix = next((s for s in _SUFFIXES if name.lower().endswith(s)), "")
-    return name[: len(name) - len(suffix)]
