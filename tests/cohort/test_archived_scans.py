@@ -64,3 +64,13 @@ def test_archives_of_one_name_in_several_folders_are_several_patients(write_nift
     rows = read_cohort(tmp_path).to_dicts()
     assert sorted((row["patient"], row["source"]) for row in rows) == [(p, f"scans/{p}/export.zip") for p in ("x", "y", "z")]
     assert len({row["scan"] for row in rows}) == 3
+
+
+def test_an_archive_within_an_archive_is_told_and_not_lost(write_series: DicomSeries, tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "loose")
+    inner = pack(tmp_path / "inner.zip", {p.name: p.read_bytes() for p in folder.iterdir()})
+    pack(tmp_path / "scans" / "outer.zip", {"inner.zip": inner.read_bytes()})
+    summary = ingest(CohortOptions(sources=("scans",)), folder=tmp_path)
+    aside = pl.read_csv(tmp_path / "set_aside.csv", infer_schema=False)
+    assert (summary.done, aside["reason"].to_list()) == (0, ["archive_nested"])
+    assert aside["source"].to_list() == ["scans/outer.zip/inner.zip"]

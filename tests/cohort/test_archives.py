@@ -6,6 +6,7 @@ import resource
 import stat
 import tarfile
 import tempfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -304,12 +305,24 @@ def test_a_member_larger_than_it_says_is_cut_off_at_what_it_said(tmp_path: Path)
     assert code_of(path) == "archive_corrupt"
 
 
-def test_headers_of_a_tar_that_claim_gigabytes_take_no_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_headers_of_a_tar_that_hold_megabytes_take_no_memory(tmp_path: Path, kind: bytes) -> None:
     info = tarfile.TarInfo("long")
-    for kind in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE):
-        info.type, info.size = kind, 2**33
-        (tmp_path / "a.tar").write_bytes(info.tobuf() + bytes(1024))
-        assert code_of(tmp_path / "a.tar") == "archive_corrupt"
+    info.type, info.size = kind, 1 << 26
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(info.tobuf() + bytes(1 << 26), 1))
+    tracemalloc.start()
+    try:
+        assert code_of(tmp_path / "a.tar.gz") == "archive_corrupt"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("size", "raised"), [(4, ScanError), (5, None), (6, EOFError)])
+def test_as_many_bytes_are_written_as_were_told_and_no_more(tmp_path: Path, size: int, raised: type[Exception] | None) -> None:
+    with pytest.raises(raised) if raised else contextlib.nullcontext():
+        archives._write(tmp_path / "a.zip", io.BytesIO(b"12345"), Member("a", size), tmp_path / "a")
+    assert (tmp_path / "a").stat().st_size <= size
 
 
 def test_a_file_with_holes_is_refused(tmp_path: Path) -> None:

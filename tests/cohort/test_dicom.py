@@ -11,6 +11,7 @@ from espalier.cohort.checks import check_hu
 from espalier.cohort.dicom import index_folder, read_dicom
 from espalier.cohort.hints import Hints
 from espalier.cohort.read import read_files
+from espalier.cohort.series import best_series
 from espalier.cohort.volume import AIR_HU, Reading
 from espalier.errors import ScanError
 from espalier.geometry import is_sheared, world_mm
@@ -413,3 +414,99 @@ def test_slices_placed_by_their_location_are_one_series_whatever_their_times(wri
     assert reading.notes == ("position_assumed",)
     assert np.array_equal(reading.volume.voxels, body_hu())
     assert bright_world(reading)[2] == pytest.approx(EXPECTED_WORLD[2])
+
+
+@pytest.mark.parametrize("differs", ["AcquisitionNumber", "ConvolutionKernel", "SliceThickness", "ContrastBolusAgent"])
+def test_two_acquisitions_half_a_slice_apart_are_not_one_finer_volume(
+    write_series: DicomSeries, tmp_path: Path, differs: str
+) -> None:
+    told = {"AcquisitionNumber": 2, "ConvolutionKernel": "B70f", "SliceThickness": 5, "ContrastBolusAgent": "Agent"}[differs]
+    write_series(tmp_path / "a")
+    write_series(tmp_path / "b", change=lambda d, n: move(d, n, differs, told))
+    series = index_folder(tmp_path)
+    assert sorted((one.slices, round(one.spacing_z_mm, 3), one.problem) for one in series) == [(14, 3.0, ""), (14, 3.0, "")]
+    assert len({one.scan for one in series}) == 2
+    best, other = (read_dicom(tmp_path, one.names).volume for one in series)
+    assert np.array_equal(best.voxels, body_hu())
+    assert np.array_equal(other.voxels, body_hu())
+
+
+def move(dataset: pydicom.Dataset, n: int, differs: str, told: object) -> None:
+    dataset.ImagePositionPatient[2] += STEP_MM / 2
+    dataset.SOPInstanceUID = uid("other", n)
+    setattr(dataset, differs, told)
+
+
+def test_acquisitions_that_follow_one_another_stay_one_series(write_series: DicomSeries, tmp_path: Path) -> None:
+    write_series(tmp_path / "a", change=lambda d, n: setattr(d, "AcquisitionNumber", 1 + n // 7))
+    (series,) = index_folder(tmp_path)
+    assert series.slices == SHAPE[0]
+
+
+def test_slices_turned_in_their_plane_are_no_localizers(write_series: DicomSeries, tmp_path: Path) -> None:
+    def turn(dataset: pydicom.Dataset, n: int) -> None:
+        if n == 0:
+            dataset.ImageOrientationPatient = [-1, 0, 0, 0, -1, 0]
+
+    assert code_of(write_series(tmp_path / "a", change=turn)) == "mixed_orientation"
+
+
+@pytest.mark.parametrize(("padding", "kind"), [(0, 1), (4095, 0)])
+def test_a_ring_of_told_padding_that_tissue_could_have_becomes_air(
+    write_series: DicomSeries, tmp_path: Path, padding: int, kind: int
+) -> None:
+    def ring(dataset: pydicom.Dataset, n: int) -> None:
+        hu = body_hu()[n].copy()
+        stored = hu if kind else (hu + 1024).astype(np.uint16)
+        stored[:3] = stored[-3:] = padding
+        stored[:, :3] = stored[:, -3:] = padding
+        stored[10, 12] = padding  # the same value inside the body is tissue
+        dataset.PixelRepresentation, dataset.BitsStored, dataset.HighBit = kind, 16 if kind else 12, 15 if kind else 11
+        dataset.RescaleIntercept = 0 if kind else -1024
+        dataset.PixelPaddingValue, dataset.PixelData = padding, stored.tobytes()
+
+    reading = read(write_series(tmp_path / "a", change=ring))
+    assert reading.notes == ("padding_replaced",)
+    assert (reading.volume.voxels[:, :3] == AIR_HU).all()
+    assert (reading.volume.voxels[:, 10, 12] == (padding if kind else padding - 1024)).all()
+    assert np.array_equal(reading.volume.voxels[:, 4:9, 4:-4], body_hu()[:, 4:9, 4:-4])
+
+
+def test_a_range_of_padding_becomes_air(write_series: DicomSeries, tmp_path: Path) -> None:
+    def pad(dataset: pydicom.Dataset, n: int) -> None:
+        stored = np.frombuffer(dataset.PixelData, dtype=np.uint16).reshape(SHAPE[1:]).copy()
+        stored[0] = np.linspace(63536, 63545, 24).astype(np.uint16)
+        dataset.PixelPaddingValue, dataset.PixelData = 63536, stored.tobytes()
+        dataset.add_new("PixelPaddingRangeLimit", "US", 63545)
+
+    reading = read(write_series(tmp_path / "a", change=pad))
+    assert (reading.volume.voxels[:, 0] == AIR_HU).all()
+    assert np.array_equal(reading.volume.voxels[:, 1:], body_hu()[:, 1:])
+
+
+def test_numbers_that_are_no_hu_by_a_straight_line_are_refused(write_series: DicomSeries, tmp_path: Path) -> None:
+    def lookup(dataset: pydicom.Dataset, n: int) -> None:
+        table = pydicom.Dataset()
+        table.LUTDescriptor, table.ModalityLUTType = [4096, 0, 16], "HU"
+        dataset.ModalityLUTSequence = pydicom.Sequence([table])
+
+    assert code_of(write_series(tmp_path / "a", RescaleType="Z_EFF")) == "not_hu"
+    assert code_of(write_series(tmp_path / "b", change=lookup)) == "not_hu"
+
+
+def test_an_original_goes_before_a_finer_projection_of_it(write_series: DicomSeries, tmp_path: Path) -> None:
+    write_series(tmp_path / "a", series="1", step_mm=5.0)
+    write_series(tmp_path / "b", series="2", step_mm=3.0, ImageType=["DERIVED", "SECONDARY", "MPR", "MIP"])
+    best = best_series(index_folder(tmp_path))
+    assert (best.spacing_z_mm, best.projection) == (5.0, False)
+
+
+def test_slices_without_a_series_uid_are_grouped_by_what_they_are_and_noted(write_series: DicomSeries, tmp_path: Path) -> None:
+    write_series(tmp_path, series="1", SeriesInstanceUID="")
+    for n, path in enumerate(
+        sorted(write_series(tmp_path / "x", series="2", SeriesInstanceUID="", ConvolutionKernel="B70f").iterdir())
+    ):
+        path.rename(tmp_path / f"other_{n}.dcm")
+    series = index_folder(tmp_path)
+    assert [one.slices for one in series] == [14, 14]
+    assert {one.notes for one in series} == {("grouped_by_folder",)}

@@ -431,3 +431,11 @@ def test_many_broken_studies_beside_sound_ones_do_not_stop_the_run(write_nifti: 
             path.write_bytes(path.read_bytes()[:-9])
     summary = ingest(OPTIONS, folder=tmp_path)
     assert summary.done == 28
+
+
+def test_a_link_back_to_the_study_does_not_bring_its_own_files_in(write_series: DicomSeries, tmp_path: Path) -> None:
+    write_series(tmp_path / "scans" / "a")
+    (tmp_path / "scans" / "loop").symlink_to(tmp_path)
+    first = ingest(OPTIONS, folder=tmp_path)
+    second = ingest(OPTIONS, folder=tmp_path)
+    assert (second.done, second.set_aside) == (first.done, first.set_aside) == (1, 0)

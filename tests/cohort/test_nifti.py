@@ -312,3 +312,14 @@ def test_a_real_ct_is_read_as_simpleitk_reads_it(real_scans: Path) -> None:
     reading, seen = read_nifti(path), sitk.ReadImage(path)
     assert np.array_equal(reading.volume.voxels, np.maximum(sitk.GetArrayFromImage(seen), AIR_HU))
     assert world_mm(reading.volume.affine, (3, 5, 7)) == pytest.approx(seen.TransformIndexToPhysicalPoint((7, 5, 3)), abs=1e-3)
+
+
+def test_an_sform_at_the_identity_beside_another_spacing_is_no_geometry(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.zeros((6, 5, 4), dtype=np.int16), np.eye(4))
+    image.header.set_zooms((4.0, 4.0, 3.0))
+    image.header.set_sform(np.eye(4), code=1)
+    image.header.set_qform(None, code=0)
+    nib.save(image, tmp_path / "a.nii")
+    with pytest.raises(ScanError) as caught:
+        read_nifti(tmp_path / "a.nii")
+    assert caught.value.code == "bad_affine"

@@ -121,6 +121,7 @@ def test_every_type_in_either_order_of_bytes_gives_the_same_numbers(tmp_path: Pa
         ({"kinds": "RGB-color domain domain"}, "colour"),
         ({"kinds": "vector domain domain domain", "dimension": "4", "sizes": "3 8 20 14"}, "colour"),
         ({"kinds": "domain domain domain list", "dimension": "4", "sizes": "8 20 14 3"}, "not_three_dimensional"),
+        ({"kinds": "list domain domain"}, "not_three_dimensional"),
         ({"dimension": "2", "sizes": "24 280"}, "not_three_dimensional"),
         ({"dimension": "4"}, "not_nrrd"),
         ({"type": "block"}, "not_nrrd"),
@@ -276,6 +277,13 @@ def test_numbers_that_float32_cannot_hold_are_no_numbers(tmp_path: Path) -> None
     hu[0, 0, 0] = 1e300
     reading = read_nrrd(nrrd(tmp_path / "a.nrrd", packed=hu.tobytes(), type="double"))
     assert (reading.volume.voxels[0, 0, 0], reading.notes) == (AIR_HU, ("nan_replaced",))
+
+
+def test_numbers_too_large_for_int16_stay_what_they_are(tmp_path: Path) -> None:
+    hu = body_hu().astype(np.int32)
+    hu[BRIGHT] = 40_000
+    voxels = read_nrrd(nrrd(tmp_path / "a.nrrd", packed=hu.tobytes(), type="int")).volume.voxels
+    assert (voxels[BRIGHT], voxels.dtype) == (40_000, np.float32)
 
 
 def test_sheared_axes_are_kept_and_noted(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_the_official_table_is_kept_and_the_rest_goes_by_hash(tmp_path: Path) ->
     drawn = [rows[p] for p in PATIENTS[5:15]]
     assert {(r["split"], r["why"]) for r in drawn} == {("train", "table"), ("validation", "hash")}
     assert all(rows[p]["why"] == "hash" for p in PATIENTS[15:20])
-    assert "1 of the split table's patient values fit no scan; 5 patients are not in it" in summary.words
+    assert "1 of the split table's patient values fit no scan; 5 patients are not in the split table" in summary.words
 
 
 def test_a_table_with_validation_patients_draws_no_others(tmp_path: Path) -> None:

@@ -18,6 +18,12 @@ from espalier.cohort.sources import own_folders, source_paths, walk_source
 from espalier.outputs import hash_of
 from espalier.stage import Rows, run_stage
 
+UNREAD: Final = {
+    "unreadable_file": ("a whole DICOM header", "Copy or export the file again."),
+    "unreadable_folder": ("a folder that can be read", "Let it be read, rename it, or leave it out."),
+    "archive_nested": ("scans in the archive itself", "Unpack the inner archive beside the outer one."),
+}
+"""What was expected and what to do, by the code of what could not be read."""
 FOLDERS_WORTH_WORKERS: Final = 16
 """Headers of fewer folders are read sooner than worker processes start."""
 
@@ -43,9 +49,9 @@ def discover(options: CohortOptions, *, folder: Path, workers: int | None) -> Fo
     """
     sources = [_walked(path, folder) for path in source_paths(options, folder=folder)]
     unread = _index([unit for source in sources for unit in source.units], options, folder, workers)
-    found = [_series_of(source, options, folder) for source in sources]
+    found = [_series_of(source, options, folder, unread) for source in sources]
     once, twice = each_once([series for one in found for series in one.series])
-    set_aside = [*unread, *(row for one in found for row in one.set_aside), *twice]
+    set_aside = [*(row for one in found for row in one.set_aside), *twice]
     if options.layout in {"ct-rate", "rad-chestct"}:
         there = {one.scan for one in once}  # one split may lie in several sources
         set_aside = [row for row in set_aside if row["reason"] != "missing_file" or row["scan"] not in there]
@@ -67,8 +73,7 @@ def _walked(path: Path, folder: Path) -> _Source:
     for files in walk_source(path, leave=own_folders(folder)):
         if files.problem:
             told = told_path(Path(files.name), folder)
-            do = "Let it be read, rename it, or leave it out."
-            source.set_aside.append(_unread(told, "unreadable_folder", files.problem, do=do))
+            source.set_aside.append(_unread(told, "unreadable_folder", files.problem))
             continue
         source.singles += [Single(one.path, one.name, mark=one.short_mark) for one in files.singles]
         source.others += files.others
@@ -76,10 +81,10 @@ def _walked(path: Path, folder: Path) -> _Source:
     return source
 
 
-def _index(units: Sequence[Unit], options: CohortOptions, folder: Path, workers: int | None) -> Rows:
-    """Bring the records of the index up to date; return rows for the archives that could not be unpacked."""
+def _index(units: Sequence[Unit], options: CohortOptions, folder: Path, workers: int | None) -> dict[str, dict[str, Any]]:
+    """Bring the records of the index up to date; return rows for the pieces that could not be read, by their ids."""
     if not units:
-        return []
+        return {}
     beside = len(units) >= FOLDERS_WORTH_WORKERS
     outcome = run_stage(
         STAGE,
@@ -94,10 +99,10 @@ def _index(units: Sequence[Unit], options: CohortOptions, folder: Path, workers:
         collect=False,
         verb="ingest",
     )
-    return [{**row, "source": unit_place(folder, row["scan"]), "scan": ""} for row in outcome.set_aside]
+    return {row["scan"]: {**row, "source": unit_place(folder, row["scan"]), "scan": ""} for row in outcome.set_aside}
 
 
-def _series_of(source: _Source, options: CohortOptions, folder: Path) -> Found:
+def _series_of(source: _Source, options: CohortOptions, folder: Path, unread: Mapping[str, dict[str, Any]]) -> Found:
     """Return the series of one source; records of the index are read one at a time, so that memory stays flat."""
     hints = read_hints(hints_for("dicom", options))
     dicom: list[Series] = []
@@ -105,9 +110,10 @@ def _series_of(source: _Source, options: CohortOptions, folder: Path) -> Found:
     for unit in source.units:
         piece = read_unit(folder, unit.id)
         if piece is None:
+            set_aside.append(unread[unit.id])
             continue
         others += piece.others
-        set_aside += [_unread(f"{piece.place}/{name}", "unreadable_file", found) for name, found in piece.damaged]
+        set_aside += [_unread(f"{piece.place}/{name}", code, found) for name, code, found in piece.damaged]
         singles += [_member(folder / piece.place, name, mark, source.path) for name, mark in piece.singles]
         dicom += [replace(one, names=(), units=(unit.id,)) for one in _grouped([piece], hints=hints)]
     dicom = _mended(dicom, folder, hints)
@@ -157,12 +163,6 @@ def _member(archive: Path, name: str, mark: str, source: Path) -> Single:
     return Single(archive, name, member=name, archive=own, mark=mark)
 
 
-def _unread(source: str, code: str, found: str, do: str = "Copy or export the file again.") -> dict[str, Any]:
-    return {
-        "source": source,
-        "scan": "",
-        "reason": code,
-        "found": found,
-        "expected": "a whole DICOM header" if code == "unreadable_file" else "a folder that can be read",
-        "do": do,
-    }
+def _unread(source: str, code: str, found: str) -> dict[str, Any]:
+    expected, do = UNREAD[code]
+    return {"source": source, "scan": "", "reason": code, "found": found, "expected": expected, "do": do}

@@ -78,8 +78,10 @@ KEYWORDS: Final = (
     "LossyImageCompression",
     *sorted(BINARY),
 )
-PADDING: Final = "PixelPaddingValue"
-KEYWORD_OF: Final = {int(pydicom.tag.Tag(keyword)): keyword for keyword in (*KEYWORDS, PADDING)}
+PADDING, PADDING_END = "PixelPaddingValue", "PixelPaddingRangeLimit"
+LOOKUP: Final = "ModalityLUTSequence"
+KEYWORD_OF: Final = {int(pydicom.tag.Tag(keyword)): keyword for keyword in (*KEYWORDS, PADDING, PADDING_END)}
+LOOKUP_TAG: Final = int(pydicom.tag.Tag(LOOKUP))
 PIXELS: Final = 0x7FE00010
 LAST_HEADER_TAG: Final = 0x7FDFFFFF
 META_CLASS, META_INSTANCE, META_SYNTAX = 0x00020002, 0x00020003, 0x00020010
@@ -188,6 +190,8 @@ def _elements(packed: bytes, pos: int, implicit: bool, values: dict[int, bytes])
         if tag <= before:
             raise UnusualError
         before = tag
+        if tag == LOOKUP_TAG:
+            values[tag] = b"there"
         if tag > LAST_HEADER_TAG:
             return tag == PIXELS, (body, length) if tag == PIXELS and length != UNDEFINED else None
         if length == UNDEFINED:
@@ -229,11 +233,13 @@ def _texts(values: Mapping[int, bytes]) -> dict[str, str]:
     encodings: list[str] | None = None
     for tag, value in values.items():
         keyword = KEYWORD_OF.get(tag)
+        if tag == LOOKUP_TAG:
+            texts[LOOKUP] = "there"
         if keyword is None:
             continue
         if keyword in BINARY:
             texts[keyword] = str(struct.unpack_from("<H", value)[0]) if len(value) >= 2 else ""
-        elif keyword == PADDING:
+        elif keyword in {PADDING, PADDING_END}:
             texts[keyword] = value[:2].hex()
         elif value.isascii():
             texts[keyword] = value.decode("ascii").replace("\0", "").strip()
@@ -251,11 +257,13 @@ def _by_pydicom(packed: bytes) -> Elements:
         warnings.simplefilter("ignore")  # what matters of it is checked by the callers, with the file's name
         dataset = pydicom.dcmread(io.BytesIO(packed), stop_before_pixels=True, force=True)
         texts = {keyword: text for keyword in KEYWORDS if (text := _text(dataset, keyword)) is not None}
-        padding = dataset.get(PADDING)
         for keyword in ("SOPClassUID", "SOPInstanceUID"):
             texts[keyword] = texts.get(keyword) or str(dataset.file_meta.get(f"MediaStorage{keyword}") or "")
-        if isinstance(padding, int):
-            texts[PADDING] = (padding & 0xFFFF).to_bytes(2, "little").hex()
+        for keyword in (PADDING, PADDING_END):
+            if isinstance(dataset.get(keyword), int):
+                texts[keyword] = (dataset.get(keyword) & 0xFFFF).to_bytes(2, "little").hex()
+        if LOOKUP in dataset:
+            texts[LOOKUP] = "there"
         return Elements(texts, _syntax(dataset))
 
 

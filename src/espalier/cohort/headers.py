@@ -17,6 +17,10 @@ CT_CLASSES: Final = frozenset({"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4
 FRAMED_CLASSES: Final = frozenset({"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"})
 """Enhanced CT and Legacy Converted Enhanced CT: every frame is a slice with a place of its own."""
 LOCALIZER_TYPES: Final = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM", "SCANOGRAM"})
+PROJECTION_TYPES: Final = frozenset(
+    {"MIP", "MINIP", "MIN IP", "AVERAGE", "AVG", "PROJECTION IMAGE", "MAX_IP", "MIN_IP", "VRT", "SSD"}
+)
+"""Values of ImageType for slabs in which neighbouring slices are merged; their numbers are not those of one place."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +65,8 @@ class Instance:
         SliceLocation, asked only where the study's settings say so.
     mark
         What tells whether the file has changed since.
+    projection
+        Whether it merges several slices, as a maximum intensity projection does.
     """
 
     name: str
@@ -77,6 +83,7 @@ class Instance:
     mark: str = ""
     localizer: bool = False
     derived: bool = False
+    projection: bool = False
     frames: int = 1
     samples_per_pixel: int = 1
 
@@ -164,6 +171,7 @@ def _instance(texts: Texts, name: str) -> Instance:
         location_mm=number(texts, "SliceLocation"),
         localizer=bool(types & LOCALIZER_TYPES),
         derived="DERIVED" in types,
+        projection=bool(types & PROJECTION_TYPES),
         frames=int(number(texts, "NumberOfFrames") or 1),
         samples_per_pixel=int(number(texts, "SamplesPerPixel") or 1),
     )
@@ -198,6 +206,7 @@ def _frame(frame: Any, shared: Any, first: Instance) -> Instance:
         acquisition=" ".join(str(value) for value in told if value is not None),
         localizer=first.localizer or bool(LOCALIZER_TYPES & set(types)),
         derived=first.derived or "DERIVED" in types,
+        projection=first.projection or bool(PROJECTION_TYPES & set(types)),
         frames=1,
     )
 

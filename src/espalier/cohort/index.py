@@ -6,7 +6,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
-from espalier.cohort.archives import unpacked
+from espalier.cohort.archives import is_archive_name, unpacked
 from espalier.cohort.dicom import read_headers
 from espalier.cohort.forgotten import Forgotten, is_forgotten, read_forgotten
 from espalier.cohort.headers import About, Instance
@@ -45,14 +45,14 @@ class Indexed:
     others
         How many files are no scans.
     damaged
-        Names of damaged files, and what is wrong.
+        Names of files that cannot be read, the reason's code, and what is wrong.
     """
 
     pairs: Sequence[tuple[About, Instance]]
     singles: Sequence[tuple[str, str]]
     place: str
     others: int
-    damaged: Sequence[tuple[str, str]]
+    damaged: Sequence[tuple[str, str, str]]
 
 
 def plan_units(files: FolderFiles, *, source: Path, folder: Path) -> Iterator[Unit]:
@@ -107,7 +107,7 @@ def read_unit(folder: Path, unit: str) -> Indexed | None:
     abouts = [About(**about) for about in row["abouts"]]
     pairs = [(abouts[n], Instance(**dict(zip(INSTANCE_FIELDS, told, strict=True)))) for n, *told in row["slices"]]
     singles = [(name, mark) for name, mark in row["singles"]]
-    damaged = [(name, found) for name, found in row["damaged"]]
+    damaged = [(name, code, found) for name, code, found in row["damaged"]]
     return Indexed(pairs=pairs, singles=singles, place=row["place"], others=row["others"], damaged=damaged)
 
 
@@ -121,9 +121,13 @@ def _archive_row(place: Path, mark: str, key: bytes | None, forgotten: Forgotten
     paths = [path for path in sorted(place.rglob("*")) if path.is_file()]
     names = [path.relative_to(place).as_posix() for path in paths]
     singles = [[name, mark] for name in names if format_of(name)]
-    left = [(path, name, mark) for path, name in zip(paths, names, strict=True) if not format_of(name)]
+    nested = [[name, "archive_nested", "an archive within an archive"] for name in names if is_archive_name(name)]
+    left = [
+        (path, name, mark) for path, name in zip(paths, names, strict=True) if not format_of(name) and not is_archive_name(name)
+    ]
     dicom = [one for one in left if could_be_dicom(one[0])]
-    return _row(dicom, singles, len(left) - len(dicom), key, forgotten)
+    row = _row(dicom, singles, len(left) - len(dicom), key, forgotten)
+    return {**row, "damaged": [*row["damaged"], *nested]}
 
 
 def _row(
@@ -142,7 +146,7 @@ def _row(
         "slices": [[place[about], *told(instance)] for about, instance in pairs],
         "singles": list(singles),
         "others": others + no_ct,
-        "damaged": [list(d) for d in damaged],
+        "damaged": [[name, "unreadable_file", found] for name, found in damaged],
     }
 
 

@@ -99,7 +99,7 @@ def _check(
             "about": asdict(one.about),
             "hints": one.hints,
             "mark": one.mark,
-            "notes": list(one.notes),
+            "notes": [*one.notes, *(["projection"] if one.projection else [])],
         }
         keys[one.scan] = hash_of(READER, settings, plan)
         write_plan(folder, STAGE, one.scan, plan)
@@ -127,7 +127,8 @@ def _write(folder: Path, choices: Sequence[Choice], rows: Rows, aside: Rows, fou
     # A worker that died could not tell more than the scan's id.
     aside = [{**row, "source": sources.get(row["source"], row["source"])} for row in aside]
     aside.sort(key=lambda row: (row["source"], row["scan"]))
-    listed = [_series_row(choice, folder) for choice in choices]
+    reasons = {row["scan"]: row["reason"] for row in aside if row["scan"]}
+    listed = [_series_row(choice, folder, reasons.get(choice.series.scan)) for choice in choices]
     write_set_aside(folder, STAGE, aside)
     for path, key, write in (
         (folder / SERIES, hash_of(READER, listed), lambda key: write_series_table(folder, listed, key=key)),
@@ -147,7 +148,7 @@ def _write(folder: Path, choices: Sequence[Choice], rows: Rows, aside: Rows, fou
     return Summary(verb="ingest", done=len(told.rows), set_aside=len(aside), words=words, wrote=wrote)
 
 
-def _series_row(choice: Choice, folder: Path) -> dict[str, Any]:
+def _series_row(choice: Choice, folder: Path, reason: str | None) -> dict[str, Any]:
     one = choice.series
     return {
         "scan": one.scan,
@@ -158,8 +159,8 @@ def _series_row(choice: Choice, folder: Path) -> dict[str, Any]:
         **{name: _known(getattr(one, name)) for name in ("spacing_z_mm", "coverage_mm")},
         "axial": one.axial,
         "problem": one.problem,
-        "chosen": choice.chosen,
-        "why": choice.why,
+        "chosen": choice.chosen and not reason,
+        "why": f"{choice.why}, but set aside: {reason}" if choice.chosen and reason else choice.why,
     }
 
 

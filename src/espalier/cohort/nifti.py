@@ -55,7 +55,9 @@ def read_nifti_header(path: Path, *, no_orientation: NoOrientation = "set_aside"
         return _judged(path, _header(path, stream), no_orientation)
 
 
-def read_nifti(path: Path, *, no_orientation: NoOrientation = "set_aside") -> Reading:
+def read_nifti(
+    path: Path, *, no_orientation: NoOrientation = "set_aside", rescale: tuple[float, float] = (1.0, 0.0)
+) -> Reading:
     """Return a NIfTI file as a volume in HU.
 
     Parameters
@@ -64,6 +66,8 @@ def read_nifti(path: Path, *, no_orientation: NoOrientation = "set_aside") -> Re
         `.nii` or `.nii.gz`, whatever the name says.
     no_orientation
         What to do where neither sform nor qform is set: raise, or assume that the array's axes run to RAS or LPS.
+    rescale
+        Slope and intercept that turn the file's values into HU, where they are not HU yet.
 
     Raises
     ------
@@ -77,6 +81,7 @@ def read_nifti(path: Path, *, no_orientation: NoOrientation = "set_aside") -> Re
         _pass_over(stream, int(header["vox_offset"]) - len(header.binaryblock))
         stored = stored_voxels(path, stream, judged.grid.shape, header.get_data_dtype(), "raw")
     slope, intercept = _scaling(header)
+    slope, intercept = rescale[0] * slope, rescale[0] * intercept + rescale[1]
     voxels, notes = hu_of_stored(path, stored, slope=slope, intercept=intercept)
     return Reading(Volume(voxels, judged.grid.affine), (*judged.notes, *notes))
 
@@ -158,6 +163,7 @@ def _affine(path: Path, header: Any, no_orientation: NoOrientation) -> tuple[Aff
         signs = (-1.0, -1.0, 1.0) if no_orientation == "LPS" else (1.0, 1.0, 1.0)
         ras = np.diag([*(np.abs(header.get_zooms()[:3]) * signs), 1.0])
         notes = ("orientation_assumed",)
+    _refuse_identity(path, header, ras, bool(s_code and not q_code))
     unit = MM_OF.get(int(header["xyzt_units"]) & 7)
     if unit is None:
         raise _bad_affine(path, "lengths in an unknown unit")
@@ -196,6 +202,14 @@ def _scaling(header: Any) -> tuple[float, float]:
 def _pass_over(stream: Any, count: int) -> None:
     while count > 0 and (chunk := stream.read(min(count, CHUNK))):
         count -= len(chunk)
+
+
+def _refuse_identity(path: Path, header: Any, ras: Affine, by_sform_alone: bool) -> None:
+    """Raise where a writer left the sform at the identity, and meant the spacing that stands beside it."""
+    zooms = np.asarray(header.get_zooms()[:3], dtype=np.float64)
+    if by_sform_alone and np.array_equal(np.abs(ras[:3, :3]), np.eye(3)) and np.abs(zooms - 1).max() > 0.01:
+        found = f"an sform of 1 mm voxels beside a spacing of {' × '.join(f'{zoom:g}' for zoom in zooms)} mm"
+        raise ScanError(path, code="bad_affine", found=found, expected="one geometry", do=CONVERT)
 
 
 def _bad_affine(path: Path, found: str) -> ScanError:

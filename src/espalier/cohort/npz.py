@@ -13,7 +13,7 @@ from typing import IO, Any, Final
 import numpy as np
 from jaxtyping import Shaped
 
-from espalier.cohort.layouts import refuse_axes, refuse_colour
+from espalier.cohort.raw_voxels import refuse_axes, refuse_colour
 from espalier.cohort.stored import COPY, VolumeHeader, header_of, hu_of_stored, opened_file, refuse_too_large, stored_voxels
 from espalier.cohort.volume import Reading, Volume
 from espalier.errors import ScanError

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float
 
-from espalier.cohort.layouts import DataFile, Layout, header_bytes, layout_of, read_layout, refuse_axes, refuse_colour
+from espalier.cohort.raw_voxels import DataFile, Layout, header_bytes, layout_of, read_layout, refuse_axes, refuse_colour
 from espalier.cohort.stored import CONVERT, COPY, Packing, VolumeHeader
 from espalier.cohort.volume import Reading
 from espalier.errors import ScanError

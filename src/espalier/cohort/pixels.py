@@ -6,10 +6,11 @@ from typing import Any, Final
 
 import numpy as np
 import pydicom
-from jaxtyping import Shaped
+from jaxtyping import Bool, Shaped
 from pydicom.pixels import pixel_array
+from scipy import ndimage
 
-from espalier.cohort.elements import BROKEN, PADDING, Elements, read_elements
+from espalier.cohort.elements import BROKEN, LOOKUP, PADDING, PADDING_END, Elements, read_elements
 from espalier.cohort.headers import Instance, number
 from espalier.cohort.slices import AGAIN
 from espalier.cohort.volume import AIR_HU
@@ -18,6 +19,8 @@ from espalier.errors import ScanError
 Slice = Shaped[np.ndarray, "y x"]
 HIGHEST_HU: Final = 3071
 """The top of the classic 12-bit range; a padding value above it is certainly not tissue."""
+OTHER_SCALES: Final = frozenset({"OD", "MGML", "Z_EFF", "ED", "EDW", "PCT"})
+"""Rescale types that are no HU (PS3.3, C.11.1.1.2)."""
 LOSSY_SYNTAXES: Final = frozenset(
     str(syntax)
     for syntax in (
@@ -53,6 +56,7 @@ def hu_of(
     ScanError
         With the code `truncated_pixels`, `undecodable_pixels` or `unreadable_file`; `source` is named in it.
     """
+    _refuse_other_scales(source, instance, elements.texts)
     stored = _stored(source, elements, instance, parsed)
     try:
         told = _frame_rescale(parsed(source / instance.name), instance.frame) if instance.frame else elements.texts
@@ -60,8 +64,8 @@ def hu_of(
         if elements.syntax in LOSSY_SYNTAXES:
             notes.append("lossy")
         hu = _rescaled(stored, slope, intercept)
-        outside = _padding(elements.texts, slope, intercept)
-        if outside is not None and (padded := stored == outside).any():
+        padded = _padded(stored, elements.texts, slope, intercept)
+        if padded is not None and padded.any():
             hu[padded] = AIR_HU
             notes.append("padding_replaced")
     except BROKEN as error:
@@ -71,6 +75,20 @@ def hu_of(
         np.maximum(hu, AIR_HU, out=hu)
         notes.append("padding_replaced")
     return _smallest(hu), (slope, intercept), notes
+
+
+def _refuse_other_scales(source: Path, instance: Instance, texts: Mapping[str, str]) -> None:
+    """Raise `ScanError` where the numbers are no HU by a straight line, or their bits lie where nobody puts them."""
+    code, found = "not_hu", ""
+    if texts.get("RescaleType", "").upper() in OTHER_SCALES:
+        found = f"a rescale to {texts['RescaleType'][:8]}"
+    elif LOOKUP in texts:
+        found = "a table that turns stored values into HU"
+    elif texts.get("HighBit") and texts.get("BitsStored") and int(texts["HighBit"]) != int(texts["BitsStored"]) - 1:
+        code, found = "undecodable_pixels", f"{texts['BitsStored']} bits stored, the highest of them bit {texts['HighBit']}"
+    if found:
+        do = "Take the series in HU, or export it again with slope and intercept."
+        raise ScanError(source, code=code, found=f"{instance.name}: {found}", expected="HU by slope and intercept", do=do)
 
 
 def dataset_of(path: Path) -> Any:
@@ -116,8 +134,6 @@ def _unpacked(path: Path, place: tuple[int, int], texts: Mapping[str, str], inst
         raise EOFError(f"{len(packed)} bytes of pixels, fewer than {wanted}")
     stored = np.frombuffer(packed, dtype="<i2" if texts.get("PixelRepresentation") == "1" else "<u2")
     unused = 16 - int(texts["BitsStored"])
-    if texts.get("HighBit") and int(texts["HighBit"]) != int(texts["BitsStored"]) - 1:
-        raise ValueError(f"{texts['BitsStored']} bits stored, the highest at {texts['HighBit']}")
     if 0 < unused < 16:
         stored = (stored << unused) >> unused  # overlays and rubbish above the stored bits; the sign is kept
     return stored.reshape(instance.rows, instance.columns)
@@ -174,17 +190,38 @@ def _frame_rescale(dataset: Any, frame: int) -> Mapping[str, str]:
     return {name: str(told[name].value) for name in ("RescaleSlope", "RescaleIntercept", "RescaleType") if name in told}
 
 
-def _padding(texts: Mapping[str, str], slope: float, intercept: float) -> int | None:
-    """Return the stored value that marks padding, where it could not be tissue; as it reads after unused bits are cleared."""
-    if len(texts.get(PADDING, "")) != 4:
+def _padded(stored: Slice, texts: Mapping[str, str], slope: float, intercept: float) -> Bool[np.ndarray, "y x"] | None:
+    """Return where a slice holds the values that its header calls padding; None where it calls none so.
+
+    Values that tissue can have count as padding only where they reach in from the border and fill the corners, since some
+    scanners name 0 or the highest value and mean the ring around the field of view.
+    """
+    told = [value for name in (PADDING, PADDING_END) if (value := _told_padding(texts, name)) is not None]
+    if not told:
         return None
-    signed = texts.get("PixelRepresentation") == "1"
-    padding = int.from_bytes(bytes.fromhex(texts[PADDING]), "little", signed=signed)
-    if AIR_HU <= padding * slope + intercept <= HIGHEST_HU:
+    read = [_without_unused_bits(value, texts) for value in told]
+    padded = np.asarray((stored >= min(read)) & (stored <= max(read)))
+    in_hu = sorted(value * slope + intercept for value in told)
+    if in_hu[0] > HIGHEST_HU or in_hu[-1] < AIR_HU:
+        return padded
+    if not padded[[0, 0, -1, -1], [0, -1, 0, -1]].all():
         return None
+    regions, _ = ndimage.label(padded)
+    border = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+    return np.asarray(np.isin(regions, np.unique(border[border > 0])))
+
+
+def _told_padding(texts: Mapping[str, str], keyword: str) -> int | None:
+    if len(texts.get(keyword, "")) != 4:
+        return None
+    return int.from_bytes(bytes.fromhex(texts[keyword]), "little", signed=texts.get("PixelRepresentation") == "1")
+
+
+def _without_unused_bits(value: int, texts: Mapping[str, str]) -> int:
+    """Return a value as it reads after the bits above the stored ones were cleared."""
     span = 1 << int(texts["BitsStored"])
-    wrapped = padding % span
-    return wrapped - span if signed and wrapped >= span // 2 else wrapped
+    wrapped = value % span
+    return wrapped - span if texts.get("PixelRepresentation") == "1" and wrapped >= span // 2 else wrapped
 
 
 def _is_cut(error: BaseException) -> bool:

@@ -35,6 +35,8 @@ NOTES: Final[Mapping[str, str]] = {
     "byte_order_assumed": "the file does not say the order of its bytes; taken as this machine's",
     "anatomical_orientation_differs": "the anatomical orientation and the matrix differ; the matrix was taken",
     "unit_converted": "lengths were not in mm",
+    "grouped_by_folder": "no series UID; taken as one series by folder, size and kind",
+    "projection": "slabs that merge several slices, as in maximum intensity projections",
     "uids_missing": "slices without a UID of their own",
     "position_assumed": "no position; taken from the slice location as the study says",
     "spacing_varies": "the distance between slices changes inside; interpolated onto the finer one",
@@ -52,6 +54,7 @@ NOTES: Final[Mapping[str, str]] = {
 REASONS: Final[Mapping[str, str]] = {
     "archive_corrupt": "archives that are damaged",
     "archive_encrypted": "encrypted archives",
+    "archive_nested": "archives within archives",
     "archive_too_large": "archives too large to unpack",
     "archive_unsafe": "archives that reach outside their folder",
     "bad_affine": "an affine that is no place in space",

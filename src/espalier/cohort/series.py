@@ -49,6 +49,8 @@ class Series:
         Number of slices, distance between them, and the length they cover; NaN where the geometry is broken.
     axial
         Whether the slices' normal runs along the body.
+    projection
+        Whether its slices are slabs that merge several, as in maximum intensity projections.
     problem
         The reason code that keeps it from being a volume, or "".
     about
@@ -76,6 +78,7 @@ class Series:
     coverage_mm: float
     axial: bool = True
     derived: bool = False
+    projection: bool = False
     problem: str = ""
     hints: str = ""
     mark: str = ""
@@ -192,6 +195,7 @@ def _rules(max_slice_mm: float, min_slices: int) -> tuple[Rule, ...]:
         (lambda s: s.slices < min_slices, ("enough slices", "too few slices")),
         (lambda s: not s.spacing_z_mm <= max_slice_mm, ("slices close enough", "slices too far apart")),
         (lambda s: not s.axial, ("axial", "not axial")),
+        (lambda s: s.projection, ("slices as they were scanned", "slabs that merge several slices")),
         (lambda s: round(max(_finite(s.spacing_z_mm), FINE_MM), 1), ("thinner slices", "thicker slices")),
         (lambda s: s.about.contrast.startswith("another phase"), ("late arterial phase", "another phase")),
         (lambda s: -round(_finite(s.coverage_mm) / 50), ("covers more of the body", "covers less of the body")),

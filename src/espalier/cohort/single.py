@@ -12,7 +12,7 @@ from espalier.cohort.nifti import read_nifti, read_nifti_header
 from espalier.cohort.npz import read_npz, read_npz_header
 from espalier.cohort.nrrd import read_nrrd, read_nrrd_header
 from espalier.cohort.stored import without_edge
-from espalier.cohort.volume import AIR_HU, Format, Reading, Volume, smallest_dtype
+from espalier.cohort.volume import Format, Reading, Volume
 from espalier.geometry import Affine, Grid
 
 OF_THE_AFFINE: Final = frozenset({"orientation_assumed", "sform_qform_differ", "sheared", "unit_converted"})
@@ -42,19 +42,17 @@ def read_single(path: Path, *, form: Format, hints: Hints = PLAIN) -> Reading:
         return _told(read_metaimage(path), hints)
     if form == "npz":
         return _told(read_npz(path, spacing_mm=hints.spacing_mm, axes=hints.axes), hints)
-    return _told(read_nifti(path, no_orientation=hints.no_orientation), hints)
+    rescale = (hints.slope, hints.intercept)
+    return _told(read_nifti(path, no_orientation=hints.no_orientation, rescale=rescale), hints)
 
 
 def _told(reading: Reading, hints: Hints) -> Reading:
-    """Apply what a published data set's table says of a file: its geometry, its rescale, an edge that is no scan."""
+    """Apply what a published data set's table says of a file: its geometry, and an edge that is no scan."""
     voxels, affine, notes = reading.volume.voxels, reading.volume.affine, reading.notes
     if hints.edge_hu is not None:
         voxels = without_edge(voxels, edge_hu=hints.edge_hu)
     if hints.affine is not None:
         affine, notes = _affine(hints.affine), tuple(note for note in notes if note not in OF_THE_AFFINE)
-    if (hints.slope, hints.intercept) != (1.0, 0.0):
-        voxels = voxels.astype(np.float32) * np.float32(hints.slope) + np.float32(hints.intercept)
-        voxels = smallest_dtype(np.maximum(voxels, AIR_HU))
     return Reading(Volume(voxels, affine), notes, reading.files)
 
 

@@ -128,7 +128,8 @@ def _without_localizers(instances: Sequence[Instance], source: str) -> tuple[lis
     alike = {given: np.allclose(given, usual, atol=2 * DIRECTION_TOLERANCE) for given in set(map(_direction, marked))}
     kept = [i for i in marked if alike[_direction(i)]]
     odd = len(marked) - len(kept)
-    if odd > LOCALIZER_SHARE * len(marked):
+    turned = any(not same and abs(float(_normal(given) @ _normal(usual))) > 0.99 for given, same in alike.items())
+    if turned or odd > LOCALIZER_SHARE * len(marked):  # slices of the same stack, turned, are no localizers
         found = f"{odd} of {len(marked)} slices lie in another direction"
         raise ScanError(source, code="mixed_orientation", found=found, expected="one direction", do=AGAIN)
     return kept, ["localizers_dropped"] if len(kept) < len(instances) else []
@@ -187,6 +188,11 @@ def _positions(slices: Sequence[Instance]) -> Float[np.ndarray, "n 3"]:
 
 def _direction(instance: Instance) -> tuple[float, ...]:
     return tuple(instance.orientation or ())
+
+
+def _normal(direction: Sequence[float]) -> Float[np.ndarray, " 3"]:
+    row, column = np.reshape(direction, (2, 3))
+    return np.cross(row, column)
 
 
 def _rounded_spacing(instance: Instance) -> tuple[float, ...]:

@@ -1,8 +1,10 @@
 """Which files lie below a source, and what they could be, told by name and first bytes only."""
 
 import errno
+import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -25,6 +27,8 @@ SINGLE_SUFFIXES: Final[Mapping[str, Format]] = {
     ".npz": "npz",
 }
 """Endings of single files that hold a volume."""
+DETACHED: Final = frozenset({".nhdr", ".mhd"})
+"""Headers whose voxels lie in a file of their own."""
 OTHER_SUFFIXES: Final = frozenset(
     {
         ".txt",
@@ -106,7 +110,7 @@ def source_paths(options: CohortOptions, *, folder: Path) -> list[Path]:
 
 def own_folders(folder: Path) -> frozenset[str]:
     """Return what Espalier writes beside the study file, which is never taken for scans."""
-    return frozenset(str(folder / own) for own in OWN_FOLDERS)
+    return frozenset(os.path.realpath(folder / own) for own in OWN_FOLDERS)
 
 
 def walk_source(source: Path, *, leave: frozenset[str] = frozenset()) -> Iterator[FolderFiles]:
@@ -193,7 +197,16 @@ def _listed(path: Path, source: Path) -> Listed:
     except OSError:  # gone since it was seen; whoever reads it says so
         return Listed(path, path.relative_to(source).as_posix() if path != source else path.name, 0, 0)
     name = path.relative_to(source).as_posix() if path != source else path.name
-    return Listed(path, name, about.st_size, about.st_mtime_ns)
+    beside = _data_files(path) if path.suffix.lower() in DETACHED else []
+    size = about.st_size + sum(one.st_size for one in beside)
+    return Listed(path, name, size, max([about.st_mtime_ns, *(one.st_mtime_ns for one in beside)]))
+
+
+def _data_files(header: Path) -> list[os.stat_result]:
+    """Return what tells whether the voxels beside a header changed: files of its name with another ending."""
+    with suppress(OSError):
+        return [one.stat() for one in sorted(header.parent.glob(f"{glob.escape(header.stem)}.*")) if one != header]
+    return []
 
 
 def _walk(source: Path, leave: frozenset[str], closed: list[OSError]) -> Iterator[tuple[str, list[Path]]]:
@@ -204,7 +217,7 @@ def _walk(source: Path, leave: frozenset[str], closed: list[OSError]) -> Iterato
             readable = str(Path(root, name)).encode("utf-8", "backslashreplace").decode()
             closed.append(OSError(errno.EILSEQ, "a name that is no UTF-8", readable))
         real = os.path.realpath(root)
-        folders[:] = sorted(name for name in folders if str(Path(root, name)) not in leave and _is_text(name))
+        folders[:] = sorted(name for name in folders if os.path.realpath(Path(root, name)) not in leave and _is_text(name))
         if real in seen:
             folders.clear()
             continue

@@ -199,8 +199,9 @@ def _official(path: Path, cohort: pl.DataFrame, options: SplitOptions, key: byte
         found = f"{len(torn)} patients stand in two splits"
         raise InputError(path, found=found, expected="each patient in one split", do="Correct the table.")
     left = cohort.filter(~pl.col("patient").is_in(list(official)))["patient"].n_unique()
-    mismatch = f"{unknown} of the split table's {id_column} values fit no scan; {left} patients are not in it"
-    return Settled(official=official, validates="validation" in splits), mismatch if unknown or left else ""
+    mismatch = [f"{unknown} of the split table's {id_column} values fit no scan"] if unknown else []
+    mismatch += [f"{left} patients are not in the split table"] if left else []
+    return Settled(official=official, validates="validation" in splits), "; ".join(mismatch)
 
 
 def _id_column(path: Path, frame: pl.DataFrame, options: SplitOptions) -> str:
@@ -253,6 +254,11 @@ def _rarest_words(places: Mapping[str, Place], having: Mapping[str, frozenset[st
     """Say how the rarest of the balanced findings came out."""
     if not having:
         return ""
-    finding, patients = min(having.items(), key=lambda own: (len(own[1]), own[0]))
+    there = {finding: patients for finding, patients in having.items() if patients}
+    nobody = f"nobody has {', '.join(sorted(set(having) - set(there)))}" if len(there) < len(having) else ""
+    if not there:
+        return nobody
+    finding, patients = min(there.items(), key=lambda own: (len(own[1]), own[0]))
     splits = [places[patient][0] for patient in patients]
-    return f"rarest is {finding}, in " + ", ".join(f"{splits.count(split)} {split}" for split in ORDER) + " patients"
+    rarest = f"rarest is {finding}, in " + ", ".join(f"{splits.count(split)} {split}" for split in ORDER) + " patients"
+    return "; ".join(filter(None, (nobody, rarest)))

@@ -14,6 +14,7 @@ import polars as pl
 
 from espalier.cohort.forgotten import holds, read_forgotten, remember_forgotten
 from espalier.cohort.pseudonyms import pseudonym_of, read_key
+from espalier.cohort.table import read_duplicates
 from espalier.errors import InputError
 from espalier.labels.label import EVIDENCE
 from espalier.labels.unmatched import UNMATCHED
@@ -42,6 +43,8 @@ class Forgetting:
         What rests on the patient and must be made again: runs, evaluations, the comparison, the bundle.
     elsewhere
         What Espalier only reads, and so leaves as it is.
+    twins
+        Scans of other patients that show the same acquisition; they stay.
     """
 
     scans: int = 0
@@ -49,6 +52,7 @@ class Forgetting:
     removed: int = 0
     again: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
+    twins: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -90,6 +94,7 @@ def forget(study: StudyFile, patient: str, *, remove_trained: bool = False) -> F
             return _nothing_left(study, patient)
         remember_forgotten(study.folder, traces.ids)
         again = _resting_on(study, traces)
+        twins = _twins(study.folder, traces)
         work = _Work(study.folder, traces)
         if remove_trained:
             for name in again:
@@ -101,7 +106,13 @@ def forget(study: StudyFile, patient: str, *, remove_trained: bool = False) -> F
             removed=work.removed,
             again=tuple(again),
             elsewhere=_elsewhere(study),
+            twins=twins,
         )
+
+
+def _twins(folder: Path, traces: Traces) -> tuple[str, ...]:
+    pairs = read_duplicates(folder).select("scan", "other_scan").iter_rows()
+    return tuple(sorted({other for pair in pairs if set(pair) & set(traces.scans) for other in set(pair) - set(traces.scans)}))
 
 
 def _names(study: StudyFile, patient: str) -> list[str]:
@@ -262,6 +273,8 @@ def words_of(done: Forgetting, *, remove_trained: bool, study: Path) -> Sequence
         lines.append("Remove those as well: the same command with --remove-trained.")
     elif done.again:
         lines.append("Removed, since it rested on this patient: " + ", ".join(done.again) + ".")
+    if done.twins:
+        lines.append(f"Scans of other patients that show the same volume, and stay: {', '.join(done.twins)}. Forget them too?")
     if done.elsewhere:
         lines.append("Not touched, as Espalier only reads it; take the patient out there: " + ", ".join(done.elsewhere) + ".")
     if done.again or done.rewritten:
