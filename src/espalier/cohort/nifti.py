@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 import nibabel as nib
 import numpy as np
+from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
@@ -116,7 +117,8 @@ def _header(path: Path, stream: Any) -> Any:
     if len(block) < size:
         raise EOFError("the header ends before its end")
     try:
-        header = kind(block)
+        with LoggingOutputSuppressor():  # what matters of it is judged below; its bytes may be anything
+            header = kind(block)
     except BROKEN as error:
         raise _not_nifti(path, (str(error) or type(error).__name__)[:200]) from error
     offset = float(header["vox_offset"])
