@@ -4,11 +4,13 @@ import contextlib
 import random
 from pathlib import Path
 
+import pydicom
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from espalier.cohort.csv_table import read_csv_table
 from espalier.cohort.read import read_path
-from espalier.errors import EspalierError
+from espalier.errors import EspalierError, ScanError
 
 from .fuzz_seeds import SUFFIXES, scan_seeds, table_seeds
 
@@ -60,3 +62,20 @@ def test_hostile_tables_give_rows_or_a_reason(tmp_path: Path) -> None:
             (tmp_path / "a.csv").write_bytes(mutated(seed, rng))
             with contextlib.suppress(EspalierError):
                 read_csv_table(tmp_path / "a.csv")
+
+
+def test_what_once_broke_a_reader_is_told_now(tmp_path: Path) -> None:
+    """Found by benchmarks/fuzz.py: many numbers where a header has room for one."""
+    for n, seed in enumerate([seed[1:] for seed in scan_seeds(tmp_path / "seeds") if seed[0] == 0][:6]):
+        (tmp_path / f"{n}.dcm").write_bytes(seed)
+    for high, ending in (([65520, 1496, 15], ""), (14, "undecodable_pixels")):
+        dataset = pydicom.dcmread(tmp_path / "3.dcm")
+        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian  # which only pydicom reads
+        dataset.HighBit = high
+        dataset.save_as(tmp_path / "3.dcm")
+        code = ""
+        try:
+            assert read_path(tmp_path).shape == (6, 8, 8)
+        except ScanError as error:
+            code = error.code
+        assert code == ending

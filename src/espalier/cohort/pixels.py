@@ -84,8 +84,11 @@ def _refuse_other_scales(source: Path, instance: Instance, texts: Mapping[str, s
         found = f"a rescale to {texts['RescaleType'][:8]}"
     elif LOOKUP in texts:
         found = "a table that turns stored values into HU"
-    elif texts.get("HighBit") and texts.get("BitsStored") and int(texts["HighBit"]) != int(texts["BitsStored"]) - 1:
-        code, found = "undecodable_pixels", f"{texts['BitsStored']} bits stored, the highest of them bit {texts['HighBit']}"
+    elif (high := number(texts, "HighBit")) is not None and high + 1 != number(texts, "BitsStored"):
+        code, found = (
+            "undecodable_pixels",
+            f"the highest bit {high:g} is not that of the {texts.get('BitsStored', 'none')[:8]} stored",
+        )
     if found:
         do = "Take the series in HU, or export it again with slope and intercept."
         raise ScanError(source, code=code, found=f"{instance.name}: {found}", expected="HU by slope and intercept", do=do)
