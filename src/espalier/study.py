@@ -100,7 +100,7 @@ def _arms(arms: Mapping[str, Any], tables: Mapping[str, Any], study: Study, path
 def _body_part(study: Study) -> BodyPart | None:
     """Return what the study is about by its data set or lexicon, where one of them tells."""
     told = {study.cohort.layout if study.cohort else None, study.labels.lexicon if study.labels else None}
-    if told & {"ct-rate", "rad-chestct"}:
+    if told & {"ct-rate", "ct-rate-de", "rad-chestct"}:
         return "chest"
     return "abdomen" if "ratic" in told else None
 

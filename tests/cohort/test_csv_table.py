@@ -160,3 +160,13 @@ def test_what_a_spreadsheet_quotes_comes_back_as_it_was(
     csv.writer(out, delimiter=separator, quoting=csv.QUOTE_ALL).writerows([("first", "second", "third"), *rows])
     table = read_csv(written(tmp_path_factory.getbasetemp(), out.getvalue(), encoding=encoding))
     assert [tuple(row) for row in table.rows] == rows
+
+
+def test_a_first_row_of_names_is_not_said_and_a_heading_is(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("Jane Miller,No nodule\nJohn Smith,None\n")
+    with pytest.raises(SettingsError, match="2 columns in a first row that may be no heading") as error:
+        read_csv(tmp_path / "t.csv").column("Millers", setting="[labels] id_column")
+    assert "Jane" not in str(error.value)
+    (tmp_path / "t.csv").write_text("Protokoll Nr,Befund\n1,x\n")
+    with pytest.raises(SettingsError, match="Name one of: Protokoll Nr, Befund"):
+        read_csv(tmp_path / "t.csv").column("xyz", setting="[labels] id_column")

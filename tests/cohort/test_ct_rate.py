@@ -1,4 +1,3 @@
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espalier.cohort.csv_table import read_csv
 from espalier.cohort.ct_rate import find_series, has_its_names
 from espalier.cohort.files import Single
 from espalier.cohort.hints import read_hints
@@ -16,11 +14,9 @@ from espalier.cohort.series import Series
 from espalier.cohort.volume import Volume
 from espalier.errors import InputError
 from espalier.geometry import world_mm
-from espalier.labels.findings import CT_RATE_TITLES, FINDINGS
-from espalier.labels.published import finding_columns
 
 from .conftest import BRIGHT, BRIGHT_HU, body_hu, patch_header
-from .published import GUIDE, ct_rate_path, singles, write_metadata, write_table, write_volume
+from .published import ct_rate_path, singles, write_metadata, write_table, write_volume
 
 TABLE = Path("dataset", "metadata", "validation_metadata.csv")
 
@@ -274,19 +270,6 @@ def test_every_file_is_a_series_or_set_aside_or_no_scan_and_no_patient_is_in_two
     for series in layout.series:
         assert layout.splits[series.about.patient] == series.about.official_split
         assert series.about.patient.startswith({"train": "train_", "test": "valid_"}[series.about.official_split])
-
-
-def test_the_two_label_tables_become_one_as_the_guide_says(tmp_path: Path) -> None:
-    folder = tmp_path / "dataset/multi_abnormality_labels"
-    columns = ["VolumeName", *CT_RATE_TITLES]
-    for split in ("train", "valid"):
-        path = write_table(folder / f"{split}_predicted_labels.csv", columns, [dict.fromkeys(columns, "1")])
-        path.write_bytes(path.read_bytes().rstrip())
-    (command,) = (line for line in GUIDE.read_text(encoding="utf-8").splitlines() if line.startswith("awk"))
-    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
-    table = read_csv(tmp_path / "labels.csv")
-    assert len(table.rows) == 2
-    assert list(finding_columns(table, id_column="VolumeName", lexicon="ct-rate", missing=())) == list(FINDINGS["ct-rate"])
 
 
 def test_its_names_are_known(tmp_path: Path) -> None:

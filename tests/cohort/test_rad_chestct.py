@@ -1,11 +1,9 @@
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from espalier.cohort.csv_table import read_csv
 from espalier.cohort.hints import read_hints
 from espalier.cohort.published_layout import NAMED_ROWS, Layout
 from espalier.cohort.rad_chestct import COLUMNS, EDGE_HU, find_series, has_its_names
@@ -13,11 +11,9 @@ from espalier.cohort.read import read_files
 from espalier.cohort.series import Series
 from espalier.cohort.stored import without_edge
 from espalier.geometry import world_mm
-from espalier.labels.findings import FINDINGS
-from espalier.labels.published import finding_columns
 
 from .conftest import BRIGHT, BRIGHT_HU, body_hu
-from .published import GUIDE, singles, write_table
+from .published import singles, write_table
 
 METADATA = "CT_Scan_Metadata_Complete_35747.csv"
 ROW = {
@@ -199,24 +195,6 @@ def test_other_arrays_and_second_copies_are_set_aside(tmp_path: Path) -> None:
         ("mask.npz", "not_in_layout"),
         ("trn00001.npz", "series_twice"),
     ]
-
-
-def test_the_label_tables_become_one_column_a_finding_as_the_guide_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = {finding: "opacity" if finding == "opacities" else finding for finding in FINDINGS["rad-chestct"]}
-    columns = ["NoteAcc_DEID", *(f"{name}*{place}" for name in (*names.values(), "nodulegr1cm") for place in ("left", "right"))]
-    for part, there in (("train", "nodule*right"), ("valid", "nodulegr1cm*left"), ("test", "opacity*left")):
-        row = {"NoteAcc_DEID": f"{part}1", **dict.fromkeys(columns[1:], "0"), there: "1"}
-        write_table(tmp_path / f"rad-chestct/img{part}_Abnormality_and_Location_Labels.csv", columns, [row])
-    (code,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
-    monkeypatch.chdir(tmp_path)
-    exec(compile(code, str(GUIDE), "exec"), {})
-    table = read_csv(tmp_path / "labels.csv")
-    places = finding_columns(table, id_column="NoteAcc_DEID", lexicon="rad-chestct", missing=())
-    assert list(places) == list(FINDINGS["rad-chestct"])
-    present = {row[0]: [finding for finding, place in places.items() if row[place] == "1"] for row in table.rows}
-    assert present == {"train1": ["nodule"], "valid1": [], "test1": ["opacities"]}
 
 
 def test_its_names_are_known(tmp_path: Path) -> None:

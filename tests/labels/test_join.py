@@ -45,6 +45,12 @@ def test_marks_that_nobody_sees_and_unicode_forms_do_not_part_an_id_from_its_sca
     assert join(("Müller", "\u200eNA\0"), cohort, source="r.csv").scans == {"Müller": ("s1",), "\u200eNA\0": ("s2",)}
 
 
+def test_an_id_finds_the_scans_of_whatever_else_it_is_called() -> None:
+    joined = join(("a", "x"), COHORT, source="r.csv", also={"a": ("scan_a.nii.gz", "scan_b.nii.gz"), "x": ("gone.nii.gz",)})
+    assert (joined.column, joined.scans) == ("stem", {"a": ("s1", "s2")})
+    assert joined.lone_ids == {"x": "no_scan"}
+
+
 def test_ids_of_no_scan_at_all_are_refused_without_telling_them() -> None:
     with pytest.raises(InputError, match="none of its 1 ids") as error:
         join(("SECRET",), COHORT, source="r.csv")

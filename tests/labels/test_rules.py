@@ -54,10 +54,33 @@ def test_a_stated_finding_is_present(report: str) -> None:
         "Pleural effusion cannot be excluded.",
         "Density at the base (pleural effusion?).",
         "Findings suspicious for pleural effusion.",
+        "Pleura: possible small effusion.",
     ],
 )
 def test_a_hedged_finding_is_uncertain(report: str) -> None:
     assert state(report, "pleural_effusion") == "uncertain"
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        ("No effusion other than the one described on the left.", "present"),
+        ("No effusion or nodule other than a cyst.", "absent"),
+        ("Apart from a small effusion, the chest is normal.", "present"),
+        ("Resolved effusion.", "absent"),
+        ("Resolved pneumonia, small effusion.", "present"),
+        ("Effusion versus thickening.", "uncertain"),
+        ("The effusion has not resolved.", "present"),
+        ("No history of pleural effusion.", "absent"),
+        ("History of pleural effusion.", "not_mentioned"),
+        ("Effusion: There is none.", "absent"),
+        ("Effusions: There are no pleural effusions.", "absent"),
+        ("Pleural effusion: [ ] Yes [x] No", "absent"),
+        ("Pleural effusion - none", "absent"),
+    ],
+)
+def test_exceptions_neighbours_and_forms_are_read_as_meant(report: str, expected: str) -> None:
+    assert state(report, "pleural_effusion") == expected
 
 
 def test_a_question_in_brackets_does_not_reach_the_finding_before_it() -> None:

@@ -3,6 +3,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from espalier.labels.language import read_language
 from espalier.labels.text import plain, sentences
 
 
@@ -44,6 +45,13 @@ def test_wrapped_lines_are_joined_and_list_lines_are_not() -> None:
     listed = "Small effusion\nLarge hernia"
     assert len(sentences(wrapped)) == 2
     assert len(sentences(listed)) == 2
+
+
+def test_a_language_says_what_ends_no_sentence() -> None:
+    report = "Befund:\nAufnahme vom 12. März. Z. n. Operation. Kein Erguss."
+    german = [report[s.start : s.end] for s in sentences(report, read_language("german"))]
+    assert german == ["Aufnahme vom 12. März.", "Z. n. Operation.", "Kein Erguss."]
+    assert len(sentences("Since March 12. The node grew.")) == 2
 
 
 @settings(deadline=None)

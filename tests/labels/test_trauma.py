@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import pytest
 
+from espalier.errors import SettingsError
 from espalier.labels.findings import RATIC_COLUMNS
 from espalier.labels.options import LabelOptions
+from espalier.labels.reading import make_reader
 from espalier.labels.trauma import TraumaReader, trauma_target
 
 READER = TraumaReader()
@@ -119,3 +123,26 @@ def test_evidence_points_into_the_report() -> None:
         ("spleen_low", "present", "laceration"),
         ("liver_healthy", "present", "Normal"),
     }
+
+
+def test_a_trauma_lexicon_of_ones_own_adds_words_to_the_shipped_one(tmp_path: Path) -> None:
+    own = '[set]\nname = "own"\nextends = "ratic"\n[structure]\nspleen = ["lien"]\n[words]\ninjury = ["dent|dented"]\n'
+    (tmp_path / "own.toml").write_text(own, encoding="utf-8")
+    reader = make_reader("own.toml", folder=tmp_path)
+    assert reader.findings == RATIC_COLUMNS
+    assert reader.key != READER.key
+    assert reader.read("Dented lien.")[0]["spleen_low"] == "present"
+    assert reader.read("Grade IV laceration of the spleen.")[0]["spleen_high"] == "present"
+    assert READER.read("Dented lien.")[0]["spleen_low"] == "not_mentioned"
+
+
+def test_a_trauma_lexicon_without_words_for_a_structure_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('[set]\nname = "own"\n[structure]\nspleen = ["spleen"]\n', encoding="utf-8")
+    with pytest.raises(SettingsError, match="no words for liver, kidney, bowel"):
+        make_reader("own.toml", folder=tmp_path)
+
+
+def test_an_unknown_list_of_a_trauma_lexicon_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('[set]\nname = "own"\nextends = "ratic"\n[words]\ninjurys = ["x"]\n', encoding="utf-8")
+    with pytest.raises(SettingsError, match="Did you mean injury"):
+        make_reader("own.toml", folder=tmp_path)

@@ -297,6 +297,20 @@ REFUSED: dict[str, tuple[str, str, str, dict[str, str]]] = {
     "too many cells": ("label", "reports.csv", f"accession,report\n{LONE_ID},a,{TEXT},{PATIENT.format(0)}\n", {}),
     "broken bytes": ("label", "reports.csv", f"accession,report\n{LONE_ID},{TEXT}\x00\x01\n", {}),
     "a label that is none": ("label", "labels.csv", f"accession,nodule\n{ACCESSION.format(0)},{TEXT}\n", {"labels.table": "x"}),
+    "a text where a label should be": (
+        "label",
+        "labels.csv",
+        f"accession,Lung nodule\n{ACCESSION.format(0)},{NOWHERE['PatientName']}\n",
+        {"labels.table": "x"},
+    ),
+    "grades that contradict": (
+        "label",
+        "labels.csv",
+        f"accession,liver_healthy,liver_low,liver_high\n{ACCESSION.format(0)},1,1,0\n",
+        {"labels.table": "x"},
+    ),
+    "no row with a text": ("label", "reports.csv", f"accession,report\n{ACCESSION.format(0)},\n{LONE_ID},-\n", {}),
+    "no such finding": ("label", "", "", {"labels.uncertain_of": '{"nope" = "soft"}'}),
     "no split column": ("label", "splits.csv", f"patient,part\n{PATIENT.format(0)},train\n", {}),
     "split column holds ids": ("label", "", "", {"splits.split_column": "patient", "splits.id_column": "patient"}),
     "split table without heading": ("label", "splits.csv", f"{PATIENT.format(0)},train\n{PATIENT.format(1)},test\n", {}),
@@ -421,3 +435,52 @@ def test_with_pseudonyms_a_patient_is_forgotten_by_the_original_id(study: Path, 
     for verb in ("ingest", "label"):
         say(verb, study)
     assert pl.read_parquet(study / "cohort.parquet").height == 4
+
+
+NAME = NOWHERE["PatientName"]
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)], ids=["words", "json"])
+def test_reports_alone_are_labelled_and_no_name_in_them_is_said_or_shown(
+    tmp_path: Path, say: Callable[..., tuple[int, str]], flags: tuple[str, ...]
+) -> None:
+    rows = [f'{ACCESSION.format(0)},"{NAME}: no nodule {TEXT}.",{OTHER_CELL}', f"{ACCESSION.format(1)},,{OTHER_CELL}"]
+    differing = [f"{ACCESSION.format(2)},{NAME} has a hernia.,x", f"{ACCESSION.format(2)},{NAME} has none.,x", f",{TEXT},x"]
+    for name, own in (("a.csv", rows), ("b.csv", differing)):
+        (tmp_path / name).write_text("\n".join(["accession,report,doctor", *own]) + "\n")
+    (tmp_path / "study.toml").write_text('[labels]\nreports = ["a.csv", "b.csv"]\n')
+    code, told = say("label", tmp_path / "study.toml", *flags)
+    assert code == 0, told
+    assert "2 reports read" in told
+    for name in ("labels.parquet", "evidence.parquet", "unmatched.csv", "."):
+        told += say("show", tmp_path / name, *flags)[1]
+    told += say("status", tmp_path / "study.toml", *flags)[1]
+    assert leaks(told) == []
+    written = found_in(tmp_path, [NAME, TEXT, *identifying()], leave=(*OUTSIDE, "a.csv", "b.csv"))
+    assert written.keys() == {"labels.parquet", "evidence.parquet", "unmatched.csv"}
+    assert [name for name in written if (tmp_path / name).stat().st_mode & 0o077] == []
+
+
+@pytest.mark.parametrize(
+    ("table", "content", "words"),
+    [
+        (
+            "reports",
+            f"accession,report\n1,{NAME} küçük nodül görüldü\n".encode() + f"2,{NAME} plevral efüzyon\n".encode("cp1254"),
+            "row",
+        ),
+        ("table", f"{NAME},Emphysema\n1,0\n".encode(), "columns that a.csv has not"),
+    ],
+    ids=["mixed encodings", "a second table without heading"],
+)
+def test_a_table_beside_another_that_is_refused_names_no_patient(
+    tmp_path: Path, say: Callable[..., tuple[int, str]], table: str, content: bytes, words: str
+) -> None:
+    (tmp_path / "a.csv").write_text(f"accession,{'report' if table == 'reports' else 'Lung nodule'}\n{LONE_ID},1\n")
+    (tmp_path / "b.csv").write_bytes(content)
+    (tmp_path / "study.toml").write_text(f'[labels]\n{table} = ["a.csv", "b.csv"]\n')
+    for flags in ((), ("--json",), ("--debug",)):
+        code, told = say("label", tmp_path / "study.toml", *flags)
+        assert code in {1, 2}, told
+        assert words in told
+        assert leaks(told) == []

@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 _SEPARATORS: Final = ",;\t|"
 _SAYABLE: Final = _SEPARATORS + ":~^#"
 _SAID: Final = re.compile(r'"?sep=(.)"?(?:\r\n|\r|\n|$)', re.IGNORECASE)
+_USUAL: Final = frozenset((
+    "accession", "accessions", "acc", "id", "ids", "uid", "mrn", "deid", "ris", "pacs", "patient", "patients", "study",
+    "series", "scan", "volume", "file", "filename", "path", "name", "names", "split", "site", "age", "sex", "date", "report",
+    "reports", "text", "texts", "finding", "findings", "impression", "impressions", "conclusion", "label", "labels",
+    "diagnosis", "befund", "bericht", "beurteilung", "diagnose", "rapor", "metin", "hasta", "tetkik",
+))  # fmt: skip
+"""Words of headings: where no column is named by these alone, the first row may be somebody's data and is not said."""
+_LETTERS_OF_WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_WORD: Final = re.compile(r"[^\W_]+")
+_BESIDE: Final = frozenset(("no", "nr", "number", "en", "de", "tr"))
 _PROBED: Final = 100  # rows that show which separator it is
 
 
@@ -72,11 +82,11 @@ class Table:
         """
         place = self.place(name)
         if place is None:
-            likely = nearest(name, self.columns)
+            likely = nearest(name, self.columns) if has_heading(self.columns) else ""
             do = (
                 f'Did you mean {setting.rpartition(" ")[2]} = "{likely}"?'
                 if likely
-                else f"Name one of: {said_columns(self.columns)}."
+                else f"Name one of: {said_heading(self.columns)}."
             )
             found = f"no column {name!r} in {self.source.name}"
             raise SettingsError(setting, found=found, expected="a column of the table", do=do)
@@ -99,6 +109,17 @@ def nearest(name: str, columns: Sequence[str]) -> str:
     """Return the column whose name is most like `name`, or "" where none is."""
     near = difflib.get_close_matches(_folded(name), [_folded(c) for c in columns if _is_name(c)], n=1, cutoff=0.4)
     return next((c for c in columns if near and _folded(c) == near[0]), "")
+
+
+def has_heading(columns: Sequence[str]) -> bool:
+    """Tell whether a first row is a heading for sure: one of its cells consists of words that name columns."""
+    words = [set(_WORD.findall(_LETTERS_OF_WORDS.sub(" ", column).lower())) for column in columns]
+    return any(own & _USUAL and own <= _USUAL | _BESIDE for own in words)
+
+
+def said_heading(columns: Sequence[str]) -> str:
+    """Return the names in a first row as a message may say them; only how many they are where it may be no heading."""
+    return said_columns(columns) if has_heading(columns) else f"{len(columns)} columns in a first row that may be no heading"
 
 
 def said_columns(columns: Sequence[str]) -> str:
@@ -144,8 +165,8 @@ def whole_table(table: Table, *, needed: Sequence[str] = ()) -> Table:
     """Return the table; raise `InputError` where a needed column is not there or a row ends early."""
     for name in needed:
         if name not in table.columns:
-            likely = nearest(name, table.columns)
-            do = f"Did you mean {likely}?" if likely else f"Its columns are {said_columns(table.columns)}."
+            likely = nearest(name, table.columns) if has_heading(table.columns) else ""
+            do = f"Did you mean {likely}?" if likely else f"Its columns are {said_heading(table.columns)}."
             raise InputError(table.source, found=f"no column {name}", expected=f"a column {name}", do=do)
     for row, cells in table.short.items():
         found = f"row {table.numbers[row]} has another number of cells: {cells}"

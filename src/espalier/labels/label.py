@@ -2,14 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
-from espalier.cohort.csv_table import read_csv
 from espalier.cohort.forgotten import FORGOTTEN, is_forgotten_report, read_forgotten
 from espalier.cohort.options import SplitOptions
 from espalier.cohort.pseudonyms import pseudonym_of, read_key
@@ -18,16 +17,17 @@ from espalier.labels.join import PSEUDONYMS, Joined, join, settle
 from espalier.labels.link import read_link
 from espalier.labels.options import LabelOptions
 from espalier.labels.reading import Reading, make_reader, read_all
-from espalier.labels.reports import Reports, group_reports
-from espalier.labels.targets import target_of
+from espalier.labels.reports import Reports, group_reports, read_tables
+from espalier.labels.targets import named_findings, options_by_finding, target_of
 from espalier.labels.trauma import trauma_target
+from espalier.labels.trauma_words import is_trauma
 from espalier.labels.unmatched import UNMATCHED, write_unmatched
 from espalier.outputs import hash_file, hash_of, key_of, read_table, table_metadata, write_table
 from espalier.stage import Summary
 
 LABELS: Final = "labels.parquet"
 EVIDENCE: Final = "evidence.parquet"
-_VERSION: Final = 2
+_VERSION: Final = 3
 _EVIDENCE: Final = dict.fromkeys(("report", "finding", "state", "section", "evidence"), pl.String) | {
     "start": pl.Int64,
     "end": pl.Int64,
@@ -38,6 +38,7 @@ _EVIDENCE: Final = dict.fromkeys(("report", "finding", "state", "section", "evid
 _WORDS: Final = {
     "silent": "of them without text or label",
     "nameless": "rows have no id",
+    "reconstructions": "rows are further reconstructions of a scan",
     "repeated": "rows repeat another",
     "conflicting": f"ids with reports that differ are left out ({UNMATCHED})",
 }
@@ -97,19 +98,18 @@ def _cohort(folder: Path) -> pl.DataFrame | None:
     return read_cohort(folder) if (folder / COHORT).is_file() else None
 
 
-def _source(options: LabelOptions, folder: Path) -> Path:
-    name = options.reports or options.table
-    if name is None:
+def _sources(options: LabelOptions, folder: Path) -> tuple[Path, ...]:
+    if not options.sources:
         raise SettingsError(
             "[labels]", found="neither reports nor table", expected="one of them", do='Add reports = "reports.csv".'
         )
-    return folder / name
+    return tuple(folder / name for name in options.sources)
 
 
 def _key(options: LabelOptions, folder: Path) -> str:
     lexicon = make_reader(options.lexicon, folder=folder).key if options.reports else options.lexicon
     files = (
-        _source(options, folder),
+        *_sources(options, folder),
         folder / "cohort.parquet",
         folder / FORGOTTEN,
         *([folder / options.link] if options.link else []),
@@ -121,11 +121,16 @@ def _make(
     options: LabelOptions, folder: Path, cohort: pl.DataFrame | None, *, key: str, workers: int, secret: bytes | None
 ) -> None:
     """Write the three tables, the labels last: they are what says that the stage is done."""
-    reports = group_reports(read_csv(_source(options, folder), encoding=options.encoding), options)
+    reports = group_reports(read_tables(options, folder), options)
+    findings = reports.findings or make_reader(options.lexicon, folder=folder).findings
+    each = options_by_finding(options, findings)
+    if isinstance(options.findings, tuple):
+        named = named_findings(options.findings, findings, setting="[labels] findings")
+        each = {finding: each[finding] for own in named.values() for finding in own}
     link = None
     if options.link is not None:
         link = read_link(folder / options.link, id_column=options.id_column, encoding=options.encoding)
-    joined = join(tuple(reports.rows), cohort, source=reports.source, link=link, secret=secret)
+    joined = join(tuple(reports.rows), cohort, source=reports.source, link=link, secret=secret, also=reports.volumes)
     joined = settle(joined, reports.said, conflicting=reports.conflicting)
     kind = joined.column if joined.column in PSEUDONYMS else "report"
     names = {one: pseudonym_of(kind, one, secret) if secret else one for one in reports.rows}
@@ -141,7 +146,8 @@ def _make(
         readings = [Reading(states=reports.states[one], mentions=()) for one in ids]
     write_unmatched(folder, joined, cohort, rows=reports.rows, nameless=reports.nameless, names=names)
     _write_evidence(folder, [names[one] for one in ids], readings, key)
-    labels = _labels(options, [names[one] for one in ids], readings)
+    graded = options.reports is not None and is_trauma(options.lexicon, folder=folder)
+    labels = _labels(each, [names[one] for one in ids], readings, graded=graded)
     pairs = [(names[one], scan) for one in ids for scan in joined.scans.get(one, ("",))]
     scans = pl.DataFrame(pairs, schema={"report": pl.String, "scan": pl.String}, orient="row")
     labels = scans.join(labels, on="report", maintain_order="left_right").select(
@@ -169,6 +175,7 @@ def _counts(reports: Reports, joined: Joined, readings: Sequence[Reading]) -> di
         "read_as": reports.read_as,
         "reports": len(readings),
         "nameless": len(reports.nameless),
+        "reconstructions": sum(len(own) - 1 for own in reports.volumes.values()),
         "repeated": reports.repeated + len(joined.repeated),
         "conflicting": conflicting,
         "silent": sum("failed" in r.states.values() for r in readings),
@@ -176,14 +183,17 @@ def _counts(reports: Reports, joined: Joined, readings: Sequence[Reading]) -> di
         "column": joined.column,
         "lone_reports": lone.total(),
         "lone_scans": len(joined.lone_scans),
+        "without": reports.without,
     }
 
 
-def _labels(options: LabelOptions, ids: Sequence[str], readings: Sequence[Reading]) -> pl.DataFrame:
+def _labels(each: Mapping[str, LabelOptions], ids: Sequence[str], readings: Sequence[Reading], *, graded: bool) -> pl.DataFrame:
+    """Return a row for each report and finding; with `graded` the grades of one structure share a target."""
     rows = []
     for one, reading in zip(ids, readings, strict=True):
-        for finding, state in reading.states.items():
-            if options.reports is not None and options.lexicon == "ratic":
+        for finding, options in each.items():
+            state = reading.states[finding]
+            if graded:
                 target, weight = trauma_target(finding, reading.states, options)
             else:
                 target, weight = target_of(state, options)
@@ -198,6 +208,8 @@ def _summary(folder: Path, drawn: str, *, with_splits: bool) -> Summary:
     for name, words in _WORDS.items():
         if counts[name]:
             parts.append(f"{counts[name]} {words}")
+    if counts["without"]:
+        parts.append(f"no column for {', '.join(counts['without'])}")
     words = ", ".join(parts)
     if counts["column"]:
         words += f"; {counts['scans']} scans have labels (matched by {counts['column']})"

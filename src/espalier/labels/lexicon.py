@@ -1,33 +1,43 @@
-"""Phrases as people write them in a lexicon, compiled once.
+"""Lexicons: per finding the words that say it, in a TOML file, compiled once.
 
-`*` at a word's end stands for any ending, `a|b` for either word, `..` for at most four words between, `..2` for two.
+A lexicon may build on another (`extends`): its findings come with it, and `like` gives a finding the words of others.
 """
 
+import difflib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, TypeVar
 
-from espalier.errors import InputError
+from espalier.errors import InputError, SettingsError
+from espalier.labels.language import ENGLISH, Language, read_language
+from espalier.labels.phrases import Phrase, compiled, one_of
 from espalier.outputs import hash_of
 from espalier.settings import parse, read_toml
 
-SHIPPED: Final = ("ct-rate", "ratic")
-_GAP: Final = r"(?:[^\w.;]+[\w.%%]+){0,%d}?[^\w.;]+"
+Table = TypeVar("Table")
+SHIPPED: Final = ("ct-rate", "rad-chestct", "ratic", "ct-rate-de")
+_DEEPEST: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FindingRules:
-    """The words of one finding: what says it, what rules it out, what it needs, what says that all is well."""
+    """The words of one finding: what says it, what rules it out, what it needs, what says that all is well.
 
-    phrases: tuple[str, ...]
+    `like` names findings of the extended lexicon whose words it shares: its own are added to those of the first. `maps`
+    says per finding set what the finding is there: "exact:nodule", or narrower or broader than theirs.
+    """
+
+    phrases: tuple[str, ...] = ()
     none: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     normal: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()
+    maps: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,39 +50,41 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Head:
-    """The table [set] of a lexicon."""
+class Head:
+    """The table [set] of a lexicon.
+
+    Parameters
+    ----------
+    name
+        What it is called.
+    language
+        A shipped language, or the path of a TOML file of your own beside the lexicon.
+    extends
+        A shipped lexicon, or the path of one beside this, whose findings it has too.
+    own_only
+        Has only the findings with a table here; those of `extends` only lend words through `like`.
+    """
 
     name: str
-    language: Literal["english"] = "english"
+    language: str = ""
+    extends: str = ""
+    own_only: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LexiconFile:
-    """A lexicon as it stands in its TOML file."""
+    """A lexicon as it stands in its TOML file, with what it extends put in; `finding` has groups of words per finding."""
 
     name: str
-    language: str
-    finding: Mapping[str, FindingRules]
+    finding: Mapping[str, tuple[FindingRules, ...]]
+    language: str = ENGLISH
+    folder: Path | None = None
     examples: tuple[Example, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Phrase:
-    """One phrase: its words as written, beginnings of which a match has at least one, and the pattern."""
-
-    words: str
-    roots: tuple[str, ...]
-    pattern: re.Pattern[str]
-
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        """Return where the phrase stands in plain text."""
-        return [m.span() for m in self.pattern.finditer(text) if m.start() == 0 or not text[m.start() - 1].isalnum()]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
-    """One finding of a compiled lexicon; `none`, `unless` and `only` are searched in the clause of a match."""
+    """Words of one finding, compiled; `none`, `unless` and `only` are searched in the clause of a match."""
 
     finding: str
     phrases: tuple[Phrase, ...]
@@ -89,48 +101,13 @@ class Lexicon:
     name: str
     rules: tuple[Rules, ...]
     key: str
+    language: Language = field(repr=False)
     source: LexiconFile = field(repr=False)
 
     @property
     def findings(self) -> tuple[str, ...]:
         """The findings it can tell, in its order."""
-        return tuple(rules.finding for rules in self.rules)
-
-
-def compiled(phrase: str) -> Phrase:
-    """Compile one phrase of a lexicon."""
-    tokens = phrase.lower().split()
-    pattern, joint = "", ""
-    for token in tokens:
-        if token.startswith(".."):
-            joint = _GAP % int(token[2:] or 4)
-            continue
-        pattern += joint + _word(token)
-        joint = r"[\s\-/,]+"
-    longest = max(
-        (t for t in tokens if not t.startswith("..")), key=lambda t: min(len(part.rstrip("*")) for part in t.split("|"))
-    )
-    roots = tuple(dict.fromkeys(re.split(r"\W", part)[0] for part in longest.split("|")))
-    return Phrase(words=phrase, roots=roots, pattern=re.compile(pattern + r"(?!\w)"))
-
-
-def _word(token: str) -> str:
-    parts = [re.escape(part).replace(r"\*", r"\w*").replace("'", "'?") for part in token.split("|")]
-    return parts[0] if len(parts) == 1 else f"(?:{'|'.join(parts)})"
-
-
-def one_of(phrases: Sequence[str]) -> re.Pattern[str] | None:
-    """Compile phrases into one pattern that finds any of them, or None where there are none."""
-    if not phrases:
-        return None
-    ordered = sorted(phrases, key=lambda p: (-len(p), p))
-    return re.compile(r"(?<!\w)(?:" + "|".join(compiled(p).pattern.pattern for p in ordered) + ")")
-
-
-@cache
-def shipped_text(name: str) -> str:
-    """Return the text of a file in the shipped `lexicons` folder."""
-    return resources.files("espalier.labels").joinpath("lexicons", name).read_text(encoding="utf-8")
+        return tuple(self.source.finding)
 
 
 def read_lexicon(name: str, *, folder: Path | None = None) -> Lexicon:
@@ -141,28 +118,85 @@ def read_lexicon(name: str, *, folder: Path | None = None) -> Lexicon:
     InputError
         Where there is no finding.
     SettingsError
-        Where the file is missing, not TOML or has unknown keys.
+        Where the file is missing, not TOML, has unknown keys, or extends what is not there.
     """
+    return compile_lexicon(_read(name, folder, 0))
+
+
+def shipped_path(name: str) -> Path:
+    """Return where a shipped lexicon or language stands."""
+    return Path(str(resources.files("espalier.labels").joinpath("lexicons", f"{name}.toml")))
+
+
+def path_of(name: str, folder: Path | None = None) -> Path:
+    """Return the file of a lexicon: a shipped name, or a path relative to `folder`; raise `SettingsError` for none."""
     if name in SHIPPED:
-        return compile_lexicon(_read_shipped(name))
-    return compile_lexicon(read_lexicon_file((folder or Path()) / name))
+        return shipped_path(name)
+    path = (folder or Path()) / name
+    if not path.is_file():
+        near = difflib.get_close_matches(name, SHIPPED, n=1, cutoff=0.5)
+        do = f"Did you mean {near[0]}?" if near else "Name a shipped one, or the path of yours."
+        expected = f"{', '.join(SHIPPED)}, or a file"
+        raise SettingsError("[labels] lexicon", found=f"no lexicon {name!r}", expected=expected, do=do)
+    return path
+
+
+def _read(name: str, folder: Path | None, depth: int) -> LexiconFile:
+    return _read_shipped(name) if name in SHIPPED else _read_file(path_of(name, folder), depth)
 
 
 @cache
 def _read_shipped(name: str) -> LexiconFile:
-    with resources.as_file(resources.files("espalier.labels").joinpath("lexicons", f"{name}.toml")) as file:
-        return read_lexicon_file(file)
+    return _read_file(shipped_path(name), 0)
 
 
-def read_lexicon_file(path: Path) -> LexiconFile:
-    """Return the lexicon that stands in a TOML file."""
+def _read_file(path: Path, depth: int) -> LexiconFile:
     tables = read_toml(path)
     findings = tables.pop("finding", {})
-    if not isinstance(findings, dict) or not findings:
+    head = _parsed(Head, tables.pop("set", {}), path, "set")
+    if not isinstance(findings, dict) or not (findings or head.extends):
         raise InputError(path, found="no table [finding.<id>]", expected="one table per finding", do="Add them.")
-    head = parse(_Head, tables.get("set", {}), source=path)
-    rules = {name: parse(FindingRules, words, source=path) for name, words in findings.items()}
-    return LexiconFile(name=head.name, language=head.language, finding=rules, examples=read_examples(tables, source=path))
+    if set(tables) - {"example"}:
+        unknown = ", ".join(sorted(set(tables) - {"example"}))
+        raise SettingsError(path, found=f"no such table: {unknown}", expected="set, finding, example", do="Correct it.")
+    if head.extends and depth >= _DEEPEST:
+        raise SettingsError(path, found="lexicons that extend each other without end", do="Correct `extends`.")
+    below = _read(head.extends, path.parent, depth + 1) if head.extends else None
+    own = {name: _parsed(FindingRules, words, path, f"finding.{name}") for name, words in findings.items()}
+    return LexiconFile(
+        name=head.name,
+        language=head.language or (below.language if below else ENGLISH),
+        folder=path.parent if head.language or below is None else below.folder,
+        finding=_put_together(own, below, own_only=head.own_only, source=path),
+        examples=read_examples(tables, source=path),
+    )
+
+
+def _parsed(kind: type[Table], words: object, path: Path, table: str) -> Table:
+    """Return a table as its dataclass; what is wrong is said with its line."""
+    if not isinstance(words, dict):
+        raise SettingsError(path, found=f"{table} is no table", expected=f"[{table}]", do="Correct it.")
+    try:
+        return parse(kind, words, source=path.name)
+    except SettingsError as error:
+        line = line_of(path.read_text(encoding="utf-8-sig"), table, error.found.split(":")[0].split(",")[-1].strip())
+        where = f"line {line}, " if line else ""
+        raise SettingsError(path, found=f"{where}[{table}] {error.found}", do=error.do) from error
+
+
+def line_of(text: str, table: str, key: str, words: str = "") -> int | None:
+    """Return the number of the line of a TOML text where a key stands below the header of a table, or words behind it."""
+    inside, below = False, False
+    for number, line in enumerate(text.splitlines(), start=1):
+        bare = line.strip()
+        if re.match(r"\[+[^\[\]\"']+\]+\s*(?:#.*)?$", bare):
+            inside, below = bare.split("]")[0].strip("[ ") == table, False
+        elif inside:
+            named = re.match(r"[\w\"'-]+(?=\s*=)", bare)
+            below = named.group().strip("\"'") == key if named else below
+            if below and words in line:
+                return number
+    return None
 
 
 def read_examples(tables: Mapping[str, Any], *, source: Path | str) -> tuple[Example, ...]:
@@ -170,19 +204,49 @@ def read_examples(tables: Mapping[str, Any], *, source: Path | str) -> tuple[Exa
     return tuple(parse(Example, one, source=source) for one in tables.get("example", ()))
 
 
+def _put_together(
+    own: Mapping[str, FindingRules], below: LexiconFile | None, *, own_only: bool, source: Path
+) -> dict[str, tuple[FindingRules, ...]]:
+    """Return the groups of words of every finding: those it is `like`, with its own words added to the first."""
+    known = below.finding if below else {}
+    out = {} if own_only else dict(known)
+    for finding, words in own.items():
+        likes = words.like or ((finding,) if finding in known and not own_only else ())
+        lacking = [name for name in likes if name not in known]
+        if lacking:
+            raise SettingsError(
+                source,
+                found=f"[finding.{finding}] like: {', '.join(lacking)}",
+                expected=f"findings of the extended lexicon: {', '.join(known) or 'none (there is no `extends`)'}",
+                do="Correct that line.",
+            )
+        groups = [group for name in likes for group in known[name]]
+        out[finding] = (_joined(groups[0], words), *groups[1:]) if groups else (words,)
+    return out
+
+
+def _joined(first: FindingRules, second: FindingRules) -> FindingRules:
+    lists = {f.name: getattr(first, f.name) + getattr(second, f.name) for f in fields(FindingRules) if f.name != "maps"}
+    return replace(first, **lists, maps=second.maps)
+
+
 def compile_lexicon(source: LexiconFile) -> Lexicon:
-    """Compile a lexicon; its key changes with any of its words and with the triggers of its language."""
-    rules = tuple(_compile_rules(finding, words) for finding, words in source.finding.items())
-    key = hash_of("lexicon", source.name, dict(source.finding), shipped_text(f"{source.language}.toml"))
-    return Lexicon(name=source.name, rules=rules, key=key, source=source)
+    """Compile a lexicon; its key changes with any of its words and with those of its language."""
+    rules = tuple(_compile_rules(finding, words) for finding, groups in source.finding.items() for words in groups)
+    language = read_language(source.language, folder=source.folder)
+    key = hash_of("lexicon", source.name, dict(source.finding), language.key)
+    return Lexicon(name=source.name, rules=rules, key=key, language=language, source=source)
 
 
 def _compile_rules(finding: str, words: FindingRules) -> Rules:
-    return Rules(
-        finding=finding,
-        phrases=tuple(compiled(p) for p in words.phrases),
-        normal=tuple(compiled(p) for p in words.normal),
-        none=one_of(words.none),
-        unless=one_of(words.unless),
-        only=one_of(words.only),
-    )
+    try:
+        return Rules(
+            finding=finding,
+            phrases=tuple(compiled(p) for p in words.phrases),
+            normal=tuple(compiled(p) for p in words.normal),
+            none=one_of(words.none),
+            unless=one_of(words.unless),
+            only=one_of(words.only),
+        )
+    except ValueError as error:
+        raise SettingsError(f"[finding.{finding}]", found=str(error), do="Correct that phrase.") from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from espalier.labels.lexicon import one_of
+from espalier.labels.phrases import one_of
 
 Span = tuple[int, int]
 OTHER: Final = "other"

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from espalier.labels.lexicon import read_lexicon
 from espalier.labels.rules import Mention, RuleReader
 from espalier.labels.trauma import TraumaReader
+from espalier.labels.trauma_words import is_trauma, read_trauma
 from espalier.stage import progress
 
 _BATCH: Final = 500
@@ -41,13 +42,13 @@ class Reading:
 
 @cache
 def _reader(lexicon: str, folder: Path | None) -> Reader:
-    return TraumaReader() if lexicon == "ratic" else RuleReader(read_lexicon(lexicon, folder=folder))
+    return make_reader(lexicon, folder=folder)
 
 
 def make_reader(lexicon: str, *, folder: Path | None = None) -> Reader:
     """Return the reader for a shipped lexicon or for a TOML file of your own (relative to `folder`)."""
-    if lexicon == "ratic":
-        return TraumaReader()
+    if is_trauma(lexicon, folder=folder):
+        return TraumaReader(read_trauma(lexicon, folder=folder))
     return RuleReader(read_lexicon(lexicon, folder=folder))
 
 

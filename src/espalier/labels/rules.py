@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from espalier.labels.lexicon import Lexicon, Rules
-from espalier.labels.scopes import Scopes, triggers
+from espalier.labels.scopes import Scopes
 from espalier.labels.text import SILENT_SECTIONS, Sentence, plain, sentences
 
 RANK: Final[Mapping[str, int]] = {"present": 3, "uncertain": 2, "absent": 1, "not_mentioned": 0}
@@ -50,12 +50,12 @@ class RuleReader:
         self.lexicon = lexicon
         self.findings = lexicon.findings
         self.key = lexicon.key
-        self._triggers = triggers(lexicon.source.language)
+        self._language = lexicon.language
         self._memory: dict[str, tuple[_Found, ...]] = {}
         self._words: dict[str, frozenset[int]] = {}
         self._phrases = [
-            (rules, phrase, kind)
-            for rules in lexicon.rules
+            (group, phrase, kind)
+            for group, rules in enumerate(lexicon.rules)
             for kind in ("phrases", "normal")
             for phrase in getattr(rules, kind)
         ]
@@ -73,13 +73,18 @@ class RuleReader:
         """Return every mention of a finding in a report, in order."""
         text = plain(report)
         out: list[Mention] = []
-        for sentence in sentences(report):
+        for sentence in sentences(report, self._language):
             if sentence.section not in SILENT_SECTIONS:
                 out.extend(self._in_sentence(text, sentence))
         return out
 
     def _in_sentence(self, text: str, sentence: Sentence) -> Iterable[Mention]:
-        for found in self._read(sentence.led(text)):
+        own = self._read(sentence.led(text))
+        lead = len(sentence.heading) + 2 if sentence.heading else 0
+        told = {found.finding for found in own if found.span[1] > lead}
+        for found in own:
+            if found.span[1] <= lead and found.finding in told:
+                continue  # of "Nodules: There are no nodules." the heading says nothing
             place = sentence.located(found.span)
             if place:
                 whole = (min(sentence.start, place[0]), sentence.end)
@@ -94,24 +99,22 @@ class RuleReader:
         return known
 
     def _findings(self, text: str) -> Iterable[_Found]:
-        spans: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
-        rules_of: dict[str, Rules] = {}
+        spans: dict[tuple[int, str], list[tuple[int, int, str]]] = {}
         for number in self._likely(text):
-            rules, phrase, kind = self._phrases[number]
+            group, phrase, kind = self._phrases[number]
             found = phrase.spans(text)
             if found:
-                rules_of[rules.finding] = rules
-                spans.setdefault((rules.finding, kind), []).extend((*span, phrase.words) for span in found)
+                spans.setdefault((group, kind), []).extend((*span, phrase.words) for span in found)
         if not spans:
             return
-        scopes = Scopes(text, self._triggers)
-        for (finding, kind), own in spans.items():
+        scopes = Scopes(text, self._language)
+        for (group, kind), own in spans.items():
             judge = _judge if kind == "phrases" else _judge_normal
-            yield from judge(rules_of[finding], scopes, _longest(own))
+            yield from judge(self.lexicon.rules[group], scopes, _longest(own))
 
     def _likely(self, text: str) -> list[int]:
         """Return the numbers of the phrases whose rarest word begins a word of the text, in order."""
-        found: set[int] = set()
+        found = set(self._roots.get("", ()))
         for word in _WORD.findall(text):
             own = self._words.get(word)
             if own is None:

@@ -2,56 +2,22 @@
 
 After NegEx (Chapman et al. 2001) and ConText (Harkema et al. 2009): trigger words open scopes that reach forward or back
 within a clause until a word that ends them. What is added here: post-negation that stops at an earlier full statement,
-and a question mark that belongs to its bracket.
+exceptions ("no nodule other than ...", "apart from an effusion, ..."), triggers that only reach their neighbour
+("resolved", "versus"), and a question mark that belongs to its bracket.
 """
 
 import re
-import tomllib
-from dataclasses import dataclass
-from functools import cache
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
-from espalier.labels.lexicon import one_of, shipped_text
+from espalier.labels.language import Language
 
 Meaning = Literal["present", "absent", "uncertain", "history"]
 Span = tuple[int, int]
 _ALWAYS: Final = re.compile(r";|(?<!\d),(?= (?:an? )?\d+(?:[.,x]\d+)* ?(?:mm|cm)\b)")
-_JOINT: Final = re.compile(r",| and\b| but\b| as well as\b")
-_GOES_ON: Final = re.compile(r"\s*(?:(?:is|are|was|were|has|have|had|not|could|cannot|which|who|or|nor)\b)")
-_HEADING_DENIED: Final = re.compile(
-    r"\s*:\s*(?:none|nil|no|not|absent|negative|normal|without|unremarkable|clear|free|intact|n/a|0)\b"
-)
 _BRACKET: Final = re.compile(r"\([^()]*\)?|\[[^\[\]]*\]?")
+_PARTED: Final = re.compile(r"[,;:()?]")
 _STATEMENT_REACH: Final = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Triggers:
-    """The compiled trigger words of one language."""
-
-    pseudo: re.Pattern[str]
-    negation_before: re.Pattern[str]
-    negation_after: re.Pattern[str]
-    resolved_after: re.Pattern[str]
-    hedge_before: re.Pattern[str]
-    hedge_after: re.Pattern[str]
-    history_before: re.Pattern[str]
-    stop: re.Pattern[str]
-    verb: re.Pattern[str]
-    existential: re.Pattern[str]
-
-    @classmethod
-    def of(cls, language: str) -> Self:
-        """Compile the shipped triggers of a language."""
-        tables = tomllib.loads(shipped_text(f"{language}.toml"))
-        patterns = {name: one_of(words) for name, words in tables.items()}
-        return cls(**{name: pattern for name, pattern in patterns.items() if pattern is not None})
-
-
-@cache
-def triggers(language: str = "english") -> Triggers:
-    """Return the compiled triggers of a language, compiled once."""
-    return Triggers.of(language)
+_NEAR: Final = 36
 
 
 class Scopes:
@@ -62,10 +28,10 @@ class Scopes:
     text
         Plain text (lower case) of "heading: sentence" or of a sentence alone.
     words
-        Triggers of the language.
+        The language.
     """
 
-    def __init__(self, text: str, words: Triggers) -> None:
+    def __init__(self, text: str, words: Language) -> None:
         self.text = text
         self._words = words
         self._pseudo = [m.span() for m in words.pseudo.finditer(text)]
@@ -76,13 +42,15 @@ class Scopes:
         self._clauses = self._split()
 
     def _found(self, kind: str) -> list[Span]:
-        """Return the spans of one kind of trigger that no pseudo-trigger covers; searched for once."""
+        """Return the spans of one kind of trigger that nothing covers which takes its meaning; searched for once."""
         spans = self._known.get(kind)
         if spans is None:
             pattern: re.Pattern[str] = getattr(self._words, kind)
             spans = [m.span() for m in pattern.finditer(self.text)]
-            if self._pseudo and kind.startswith("negation"):
-                spans = [s for s in spans if not any(a < s[1] and s[0] < b for a, b in self._pseudo)]
+            if self._pseudo and kind.startswith(("negation", "resolved")):
+                spans = [s for s in spans if not _touches(s, self._pseudo)]
+            elif kind == "history_before" and spans:
+                spans = [s for s in spans if not _touches(s, self._negations)]
             self._known[kind] = spans
         return spans
 
@@ -92,8 +60,8 @@ class Scopes:
         starts = {0} | {end for _, end in always}
         for match in self._words.verb.finditer(self.text):
             end = next((start for start, _ in always if start >= match.end()), len(self.text))
-            joint = _JOINT.search(self.text, match.end(), min(end, match.end() + _STATEMENT_REACH))
-            if not joint or _GOES_ON.match(self.text, joint.end()):
+            joint = self._words.joint.search(self.text, match.end(), min(end, match.end() + _STATEMENT_REACH))
+            if not joint or self._words.goes_on.match(self.text, joint.end()):
                 continue
             if self._words.verb.search(self.text, joint.end()) or self._words.negation_before.search(self.text, joint.end()):
                 starts.add(joint.end())
@@ -119,12 +87,13 @@ class Scopes:
     def _denied(self, span: Span, clause: Span) -> bool:
         if any(span[0] <= a and b <= span[1] for a, b in self._negations):
             return True
-        if any(self._reaches(s, span, clause) for s in self._negations):
-            return True
+        if self._before("negation_before", span, clause):
+            return self._words.excepted.match(self.text, span[1]) is None
         return (
             self._behind("negation_after", span, clause)
             or self._behind("resolved_after", span, clause)
-            or _HEADING_DENIED.match(self.text, span[1]) is not None
+            or any(self._touching(trigger, span) for trigger in self._found("resolved_near"))
+            or self._words.denial.match(self.text, span[1]) is not None
         )
 
     def _doubted(self, span: Span, clause: Span) -> bool:
@@ -133,22 +102,41 @@ class Scopes:
         for a, b in self._brackets:
             if a <= span[0] and span[1] <= b and "?" in self.text[span[1] : b]:
                 return True
-        return self._before("hedge_before", span, clause) or self._behind("hedge_after", span, clause)
-
-    def _reaches(self, trigger: Span, span: Span, clause: Span) -> bool:
-        """Say whether a forward trigger reaches the span: same clause, no word between that ends its scope."""
-        if not clause[0] <= trigger[0] or trigger[1] > span[0]:
-            return False
-        return not any(trigger[1] <= s < span[0] for s in self._stops)
+        return (
+            self._before("hedge_before", span, clause)
+            or self._behind("hedge_after", span, clause)
+            or any(span[0] <= a and b <= span[1] for a, b in self._found("hedge_before"))
+            or any(self._touching(span, trigger) for trigger in self._found("hedge_near"))
+        )
 
     def _before(self, kind: str, span: Span, clause: Span) -> bool:
-        return any(self._reaches(trigger, span, clause) for trigger in self._found(kind))
+        """Say whether a forward trigger reaches the span: same clause, no word between that ends its scope."""
+        for trigger in self._found(kind):
+            if clause[0] <= trigger[0] and trigger[1] <= span[0] and not self._stopped(trigger[1], span[0]):
+                return True
+        return False
 
     def _behind(self, kind: str, span: Span, clause: Span) -> bool:
         """Say whether a backward trigger stands behind the span in its clause and reaches back to it."""
         match = next((s for s in self._found(kind) if span[1] <= s[0] < clause[1]), None)
-        if match is None or any(span[1] <= s < match[0] for s in self._stops):
+        if match is None or self._stopped(span[1], match[0]):
             return False
         between = self.text[span[1] : match[0]]
+        if "," in between and any(self._touching(m.span(), span) for m in self._words.but_for.finditer(self.text)):
+            return False
         led = self._words.existential.search(self.text, clause[0], span[0])
-        return not (led and ("," in between or " and " in between or " with " in between))
+        return not (led and ("," in between or self._words.parts.search(between)))
+
+    def _touching(self, first: Span, second: Span) -> bool:
+        """Say whether `second` follows `first` closely, in one breath."""
+        if not 0 <= second[0] - first[1] <= _NEAR:
+            return False
+        between = self.text[first[1] : second[0]]
+        return not (_PARTED.search(between) or self._words.parts.search(between) or self._stopped(first[1], second[0]))
+
+    def _stopped(self, start: int, end: int) -> bool:
+        return any(start <= s < end for s in self._stops)
+
+
+def _touches(span: Span, others: list[Span]) -> bool:
+    return any(a < span[1] and span[0] < b for a, b in others)

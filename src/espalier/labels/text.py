@@ -6,57 +6,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from espalier.labels.language import Language, read_language
+
 SILENT_SECTIONS: Final = frozenset({"indication", "technique", "comparison", "history", "recommendation", "signature"})
-_SECTIONS: Final = {
-    "findings": r"(?:imaging )?findings?(?: and comments)?|report|description|results?|observations?|body of report|"
-    r"ct findings",
-    "impression": r"(?:final )?(?:impressions?|conclusions?|opinion|summary|diagnosis|assessment|interpretation)|result",
-    "indication": r"(?:clinical )?(?:indications?(?: for (?:exam|study))?|information|question|details|data|background|context|"
-    r"diagnosis|reason for (?:exam(?:ination)?|study|referral))|reason for (?:exam(?:ination)?|study|"
-    r"referral)|referral|request",
-    "history": r"(?:clinical |past |medical |patient )*history|anamnesis|prior (?:operations|surgery)",
-    "technique": r"(?:scan(?:ning)? |examination |imaging )?(?:techniques?|protocol|procedure|method)|exam(?:ination)?|"
-    r"contrast(?: medium| agent)?|dose|radiation dose|type of (?:exam(?:ination)?|study)|study",
-    "comparison": r"comparisons?(?: studies| exams?)?|prior (?:studies|exams?|imaging)|previous (?:studies|exams?|imaging)",
-    "recommendation": r"recommendations?|advice",
-    "signature": r"(?:electronically )?signed(?: by)?|dictated(?: by)?|radiologist|reported by",
-}
-_SECTION: Final = re.compile("|".join(f"(?P<{name}>(?:{words}))" for name, words in _SECTIONS.items()), re.IGNORECASE)
-_ANATOMY: Final = re.compile(
-    r"\b(?:lungs?|pulmonary|pleurae?l?|airways?|trachea|bronchi|bronchial|heart|cardiac|cardiovascular|"
-    r"pericardi\w+|mediastin\w+|hil\w+|"
-    r"lymph|nodes?|aorta|aortic|vessels?|vascular|vasculature|arter\w+|coronary|oesophag\w+|esophag\w+|"
-    r"diaphragm\w*|chest|thora\w+|neck|"
-    r"thyroid|breasts?|axilla\w*|bones?|osseous|skelet\w+|musculoskeletal|spine|vertebra\w*|ribs?|"
-    r"soft tissues?|abdom\w+|liver|hepat\w+|"
-    r"hepatobiliary|bil\w+|gall ?bladder|spleen|splenic|pancrea\w+|adrenals?|kidneys?|renal|"
-    r"genitourinary|urinary|bladder|pelvi\w+|"
-    r"bowels?|gastrointestinal|gi tract|stomach|duoden\w+|colon|mesenter\w+|omentum|periton\w+|"
-    r"retroperiton\w+|parenchyma|lobes?|"
-    r"devices|lines|tubes|catheters?|hardware|effusions?|emphysema|nodules?|consolidations?|atelectas[ie]s|bronchiectasis|"
-    r"cardiomegaly|hernia|extravasation|pneumoperitoneum|lymphadenopathy|opacit\w+|free (?:air|fluid)|"
-    r"organs?|uterus|prostate)\b",
-    re.IGNORECASE,
-)
-_HEADING: Final = re.compile(r"(?P<name>[A-Za-z][A-Za-z /&,()'-]{1,48}?)[ \t]*(?:[:=]|(?<=[A-Z]{3}) -(?= ))(?!\d)[ \t]*")
-_VERB: Final = re.compile(
-    r"\b(?:is|are|was|were|be|been|has|have|seen|observed|detected|noted|include|includes|as far|within|"
-    r"following|evaluation)\b",
-    re.IGNORECASE,
+_HEADING: Final = re.compile(
+    r"(?P<name>[A-Za-zÀ-ÿ][A-Za-zÀ-ÿ /&,()'-]{1,48}?)[ \t]*(?:[:=]|(?<=[A-ZÀ-Þ]{3}) -(?= ))(?!\d)[ \t]*"
 )
 _BULLET: Final = re.compile(r"[ \t]*(?:[•●▪◦·*>\-–—]+|\(?\d{1,2}[.)](?!\d)|\(?[a-h]\))[ \t]+")
-_END: Final = re.compile(
-    r"""(?<=[\w)\]%"'])[.!?]["')\]”]*(?:\s+(?=["'(\[•*\-–“]*\s*[A-Z0-9•])|(?=[A-Z][a-z])|\s*$)"""
-    r"""|(?:(?<=[a-z]{4})|(?<=\b(?:gas|air|fat|gut|hip|rib|arm|leg|not))"""
-    r"""|(?<=[ -][ivxIVX0-9])|(?<=[ivxIVX]{2})|(?<=\)))\.\s+(?=[a-z]{2}|a )"""
-    r"""|;\s+(?=[A-Z][a-z]+[ ,])"""
-    r"""|\s*[•●▪◦]\s*"""
-    r"""|(?:(?<=[\s.;:,)])|^)["“”]+\s*(?=[A-Z0-9])|["“”]\s*$|["“”]\s*["“”]\s*"""
-)
-_ABBREVIATION: Final = re.compile(
-    r"(?:\b(?:dr|mr|mrs|ms|prof|vs|approx|ca|fig|cf|resp|e\.g|i\.e|st|seg|incl|diff|poss|prob|diam|temp|post|lat|sect|segm)|^\s*\(?\d{1,2})$",
-    re.IGNORECASE,
-)
 _SAME_LENGTH: Final = str.maketrans(
     {
         "\n": " ",
@@ -111,25 +67,33 @@ def plain(text: str) -> str:
     return lower if len(lower) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
 
 
-def sentences(report: str) -> list[Sentence]:
+def sentences(report: str, language: Language | None = None) -> list[Sentence]:
     """Split a report into its sentences, in order.
 
     Wrapped lines are joined, bullets, stray quotes and enumerators end sentences, and "Liver: normal." opens a heading.
+
+    Parameters
+    ----------
+    report
+        The text.
+    language
+        The words by which it is laid out; English where None.
     """
+    words = language or read_language()
     out: list[Sentence] = []
     section, heading, heading_start, opens = "findings", "", -1, False
     holds = False  # a heading that stood alone on its line holds until the next blank line
     spoken = alone = False  # the section has said something; its heading stood alone on its line
-    for start, end, after_gap in _blocks(report):
+    for start, end, after_gap in _blocks(report, words):
         if after_gap or not holds:
             heading, heading_start, holds = "", -1, False
         if spoken and (after_gap or not alone) and section in SILENT_SECTIONS:
             section = "findings"  # a paragraph without a heading after "Technique: ..." is the report itself
-        for part_start, part_end in _pieces(report, start, end):
+        for part_start, part_end in _pieces(report, start, end, words):
             body = part_start
-            while (found := _heading_at(report, body, part_end)) is not None:
+            while (found := _heading_at(report, body, part_end, words)) is not None:
                 name, name_start, body = found
-                kind = _section_of(name)
+                kind = _section_of(name, words)
                 section, spoken, alone = (kind, False, body >= part_end) if kind else (section, spoken, alone)
                 heading, heading_start, opens = ("", -1, False) if kind else (name, name_start, True)
                 holds = not kind and body >= part_end
@@ -141,24 +105,27 @@ def sentences(report: str) -> list[Sentence]:
     return out
 
 
-def _section_of(name: str) -> str:
-    match = _SECTION.fullmatch(name.strip())
+def _section_of(name: str, words: Language) -> str:
+    match = words.section.fullmatch(plain(name).strip())
     return match.lastgroup or "" if match else ""
 
 
-def _heading_at(report: str, start: int, end: int) -> tuple[str, int, int] | None:
+def _heading_at(report: str, start: int, end: int, words: Language) -> tuple[str, int, int] | None:
     """Return the heading at `start`, where it stands and where its text begins, or None."""
     match = _HEADING.match(report, start, end)
     if match:
         name = match["name"]
-        if _section_of(name) or (len(name.split()) <= 7 and _ANATOMY.search(name) and not _VERB.search(name)):
+        lower = plain(name)
+        if words.section.fullmatch(lower.strip()) or (
+            len(name.split()) <= 7 and words.heading.search(lower) and not words.not_in_heading.search(lower)
+        ):
             return name, start, match.end()
-    elif end - start < 48 and _section_of(report[start:end].strip(" .-")):
+    elif end - start < 48 and _section_of(report[start:end].strip(" .-"), words):
         return report[start:end].strip(" .-"), start, end
     return None
 
 
-def _blocks(report: str) -> Iterator[tuple[int, int, bool]]:
+def _blocks(report: str, words: Language) -> Iterator[tuple[int, int, bool]]:
     """Yield (start, end, whether a blank line came before) of paragraphs; a hard-wrapped paragraph is one block."""
     lines = [(m.start(), m.end()) for m in re.finditer(r"[^\r\n]+", report)]
     if not lines:
@@ -167,15 +134,16 @@ def _blocks(report: str) -> Iterator[tuple[int, int, bool]]:
     block_start, block_end, gap = lines[0][0], lines[0][1], False
     for (_, before_end), (start, end) in pairwise(lines):
         blank = report.count("\n", before_end, start) > 1 or not report[start:end].strip()
-        if blank or not _goes_on(report, block_start, block_end, (start, end), longest):
+        if blank or not _goes_on(report, (block_start, block_end), (start, end), longest, words):
             yield block_start, block_end, gap
             block_start, gap = start, blank
         block_end = end
     yield block_start, block_end, gap
 
 
-def _goes_on(report: str, block_start: int, block_end: int, line: tuple[int, int], longest: int) -> bool:
-    """Say whether `line` continues the paragraph before it."""
+def _goes_on(report: str, block: tuple[int, int], line: tuple[int, int], longest: int, words: Language) -> bool:
+    """Say whether `line` continues the paragraph `block` before it."""
+    block_start, block_end = block
     start, end = line
     text = report[start:end].lstrip()
     before = report[max(block_start, block_end - 500) : block_end].rstrip()
@@ -183,20 +151,20 @@ def _goes_on(report: str, block_start: int, block_end: int, line: tuple[int, int
         return False
     if text[:1].islower() or before[-1] in ",-(/" or text[:1] in ",)":
         return True
-    if _heading_at(report, start, end) or _section_of(before.strip()):
+    if _heading_at(report, start, end, words) or _section_of(before.strip(), words):
         return False
     last_line = before.rsplit("\n", 1)[-1]
     return len(last_line) > 0.75 * longest and longest > 60
 
 
-def _pieces(report: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+def _pieces(report: str, start: int, end: int, words: Language) -> Iterator[tuple[int, int]]:
     """Yield the sentences of a block, without bullets and surrounding blanks."""
     position = start
-    for match in _END.finditer(report, start, end):
+    for match in words.sentence_end.finditer(report, start, end):
         dot = match.start()
         if dot < position:
             continue
-        if report[dot : dot + 1] == "." and match.end() < end and _ABBREVIATION.search(report[position:dot]):
+        if report[dot : dot + 1] == "." and match.end() < end and words.abbreviation.search(report[position:dot]):
             continue
         yield _trimmed(report, position, dot + 1 if report[dot] in ".!?" else dot)
         position = match.end()

@@ -12,7 +12,7 @@ from typing import Final
 from espalier.labels.findings import RATIC_BINARY, RATIC_COLUMNS, RATIC_GRADED
 from espalier.labels.options import LabelOptions
 from espalier.labels.rules import RANK, Mention
-from espalier.labels.scopes import Scopes, triggers
+from espalier.labels.scopes import Scopes
 from espalier.labels.targets import target_of
 from espalier.labels.text import SILENT_SECTIONS, Sentence, plain, sentences
 from espalier.labels.trauma_words import TraumaWords, trauma_words
@@ -63,14 +63,14 @@ class TraumaReader:
         self.words = words or trauma_words()
         self.findings: tuple[str, ...] = RATIC_COLUMNS
         self.key = self.words.key
-        self._triggers = triggers(self.words.language)
+        self._language = self.words.language
 
     def read(self, report: str) -> tuple[dict[str, str], list[Mention]]:
         """Return the state of each column, and the mentions that they rest on."""
         text = plain(report)
         facts: list[tuple[_Fact, Sentence]] = []
         last: tuple[str, ...] = ()
-        for sentence in sentences(report):
+        for sentence in sentences(report, self._language):
             if sentence.section in SILENT_SECTIONS:
                 last = ()
                 continue
@@ -99,7 +99,7 @@ class TraumaReader:
         spans += self._bare_grades(text)
         if not spans:
             return
-        scopes = Scopes(text, self._triggers)
+        scopes = Scopes(text, self._language)
         several = _respectively(text, [(span, grade) for span, grade in spans if grade])
         for span, grade in sorted(spans, key=lambda s: s[0]):
             clause = scopes.clause(span)
@@ -157,7 +157,7 @@ class TraumaReader:
             for match in pattern.finditer(text):
                 if _lies_in(match.span(), (m.span() for m in self.words.sound.finditer(text))):
                     continue
-                scopes = scopes or Scopes(text, self._triggers)
+                scopes = scopes or Scopes(text, self._language)
                 clause = scopes.clause(match.span())
                 own = self.words.anatomy.of(text, match.span(), clause) or ()
                 if anchored and structure not in _spread(own):
@@ -173,7 +173,7 @@ class TraumaReader:
     def _bleeding(self, text: str) -> Iterable[_Fact]:
         scopes: Scopes | None = None
         for match in self.words.extravasation.finditer(text):
-            scopes = scopes or Scopes(text, self._triggers)
+            scopes = scopes or Scopes(text, self._language)
             clause = scopes.clause(match.span())
             around = (max(clause[0], match.start() - 50), min(clause[1], match.end() + 50))
             if self.words.extravasation_none.search(text, *around) and not self.words.extravasation_unless.search(
@@ -189,7 +189,7 @@ class TraumaReader:
         hurt = {f.structure for f in facts}
         scopes: Scopes | None = None
         for match in self.words.normal.finditer(text):
-            scopes = scopes or Scopes(text, self._triggers)
+            scopes = scopes or Scopes(text, self._language)
             own = self.words.anatomy.of(text, match.span(), scopes.clause(match.span())) or ()
             for structure in _spread(own):
                 if structure in _EVERY and structure not in hurt:

@@ -27,8 +27,8 @@ def write_unmatched(
     joined: Joined,
     cohort: pl.DataFrame | None,
     *,
-    rows: Mapping[str, Sequence[int]],
-    nameless: Sequence[int],
+    rows: Mapping[str, Sequence[str]],
+    nameless: Sequence[str],
     names: Mapping[str, str],
 ) -> None:
     """Write `unmatched.csv`, and the scans without a report into `set_aside.csv`.
@@ -42,7 +42,7 @@ def write_unmatched(
     cohort
         The table of scans; None where there is none.
     rows
-        Per id the numbers of its rows in the table of reports.
+        Per id the numbers of its rows in the table of reports; behind the table's name where there are several.
     nameless
         Numbers of rows without id.
     names
@@ -58,9 +58,8 @@ def write_unmatched(
         write_set_aside(folder, "label", aside)
 
 
-def _line(side: str, one: str, scan: str, reason: str, numbers: Sequence[int]) -> dict[str, str]:
-    row = " ".join(str(number) for number in numbers)
-    return {"side": side, "id": one, "scan": scan, "reason": reason, "do": _DO[reason], "row": row}
+def _line(side: str, one: str, scan: str, reason: str, numbers: Sequence[str]) -> dict[str, str]:
+    return {"side": side, "id": one, "scan": scan, "reason": reason, "do": _DO[reason], "row": " ".join(numbers)}
 
 
 def _aside(scan: str, source: str, reason: str, column: str) -> dict[str, str]:

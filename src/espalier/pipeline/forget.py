@@ -16,6 +16,7 @@ from espalier.cohort.forgotten import holds, read_forgotten, remember_forgotten
 from espalier.cohort.pseudonyms import pseudonym_of, read_key
 from espalier.cohort.table import read_duplicates
 from espalier.errors import InputError
+from espalier.labels.audit_forget import forget_audited
 from espalier.labels.label import EVIDENCE
 from espalier.labels.unmatched import UNMATCHED
 from espalier.outputs import locked, read_json, sweep, write_csv, write_json, write_table
@@ -136,6 +137,11 @@ def _nothing_left(study: StudyFile, patient: str) -> Forgetting:
 def _clean(work: _Work) -> None:
     """Remove all traces; whatever tells where the others are goes last."""
     folder, traces = work.folder, work.traces
+    for path in forget_audited(folder, traces.reports):
+        if path.exists():
+            work.rewrote(path)
+        else:
+            work.removed += 1
     for name in BY_SCAN:
         for path in sorted((folder / name).glob("*")):
             if path.name.partition(".")[0] in traces.scans:
@@ -257,7 +263,7 @@ def _elsewhere(study: StudyFile) -> tuple[str, ...]:
     """Return what the study reads and did not make, in the study file's own words."""
     cohort, labels = study.study.cohort, study.study.labels
     told: list[Any] = [*(cohort.sources if cohort else ()), cohort.table if cohort else None, study.study.splits.table]
-    told += [labels.reports or labels.table, getattr(labels, "link", None)] if labels else []
+    told += [*labels.sources, labels.link] if labels else []
     told.append(study.study.masks.folder)
     return tuple(dict.fromkeys(one for one in told if one))
 

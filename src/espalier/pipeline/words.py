@@ -1,0 +1,29 @@
+"""Words for a lexicon that a study's own reports suggest."""
+
+from collections.abc import Sequence
+
+from espalier.errors import UseError
+from espalier.labels.lexicon import read_lexicon
+from espalier.labels.reading import read_all
+from espalier.labels.reports import group_reports, read_tables
+from espalier.labels.suggest import Suggestion, suggest
+from espalier.labels.trauma_words import is_trauma
+from espalier.study import StudyFile
+
+
+def suggestions(study: StudyFile, *, workers: int) -> Sequence[Suggestion]:
+    """Return words near a finding's words that no rule of the study's lexicon matched, the most frequent first.
+
+    Raises
+    ------
+    UseError
+        Where the study has no report texts, or a trauma lexicon.
+    """
+    options = study.label_options()
+    if options.reports is None:
+        raise UseError("[labels]", found="no reports", expected="reports = a table", do="Suggestions need report texts.")
+    if is_trauma(options.lexicon, folder=study.folder):
+        raise UseError("[labels] lexicon", found="a trauma lexicon", expected="one of findings", do="Suggest with another.")
+    lexicon = read_lexicon(options.lexicon, folder=study.folder)
+    texts = list(group_reports(read_tables(options, study.folder), options).texts.values())
+    return suggest(texts, read_all(texts, lexicon=options.lexicon, folder=study.folder, workers=workers), lexicon)
