@@ -1,5 +1,6 @@
 """`espalier label STUDY`, and what goes with labels: audits, the check of a lexicon, suggestions for one."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from espalier.cli.study_file import WORKERS, Changes, StudyPath, Workers
 from espalier.errors import DONE, FAILED, UseError
 from espalier.pipeline import audit as audits
 from espalier.pipeline import stages
-from espalier.pipeline.words import suggestions
+from espalier.pipeline.words import model_cost, suggestions
 from espalier.study import StudyFile, read_study
 
 Flag = Annotated[bool, Parameter(negative=())]
@@ -26,6 +27,7 @@ def label(
     audit: int | None = None,
     blind: Flag = False,
     audit_score: Path | None = None,
+    dry_run: Flag = False,
 ) -> Told:
     """Read findings from the reports, and divide the patients into training, validation and test.
 
@@ -42,6 +44,8 @@ def label(
         With --audit: hide what the rules said.
     audit_score
         Read the filled table of an audit back (audit/1), and say how good the labels are.
+    dry_run
+        Instead: tell in how many requests, tokens, time and money the language model of [labels.model] would be asked.
     """
     if check is not None:
         return _checked(check)
@@ -52,6 +56,9 @@ def label(
         raise UseError("--blind", found="no --audit", expected="both", do="Add --audit 90.")
     if suggest:
         return _suggested(read, workers)
+    if dry_run:
+        cost = model_cost(read, workers=workers)
+        return Told(lines=(f"label: {cost.words}.", f"Next: espalier label {study}"), data=asdict(cost))
     if audit_score is not None:
         return _scored(read, audit_score)
     if audit is not None:

@@ -198,9 +198,9 @@ def _cut(way: socket, late: Event) -> None:
 
 
 def _reply(response: HTTPResponse) -> Reply | NoReply:
-    raw = response.read(_LONGEST + 1)
+    raw = response.read(_LONGEST)  # what is longer is no whole JSON then
     try:
-        told: Any = json.loads(raw) if len(raw) <= _LONGEST else None
+        told: Any = json.loads(raw)
         text = told["choices"][0]["message"].get("content")
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return NoReply("broken")

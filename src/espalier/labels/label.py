@@ -14,8 +14,10 @@ from espalier.cohort.options import SplitOptions
 from espalier.cohort.pseudonyms import pseudonym_of, read_key
 from espalier.errors import SettingsError
 from espalier.labels.join import PSEUDONYMS, Joined, join, settle
+from espalier.labels.language_model import with_model
 from espalier.labels.link import read_link
 from espalier.labels.options import LabelOptions
+from espalier.labels.prompt import PROMPT_KEY
 from espalier.labels.reading import Reading, make_reader, read_all
 from espalier.labels.reports import Reports, group_reports, read_tables
 from espalier.labels.targets import named_findings, options_by_finding, target_of
@@ -73,10 +75,10 @@ def label(
     secret = read_key(folder / pseudonyms) if pseudonyms else None
     key = hash_of(_key(options, folder), pseudonyms)
     whole = key_of(folder / LABELS) == key and key_of(folder / EVIDENCE) == key and (folder / UNMATCHED).is_file()
-    if not whole:
-        _make(options, folder, cohort, key=key, workers=workers, secret=secret)
+    # What was asked this time is said and not kept: equal answers give equal files.
+    asked = "" if whole else _make(options, folder, cohort, key=key, workers=workers, secret=secret)
     drawn = "" if cohort is None else _make_splits(splits, folder, cohort, secret)
-    return _summary(folder, drawn, with_splits=cohort is not None)
+    return _summary(folder, drawn, asked, with_splits=cohort is not None)
 
 
 def _make_splits(options: SplitOptions, folder: Path, cohort: pl.DataFrame, secret: bytes | None) -> str:
@@ -114,13 +116,14 @@ def _key(options: LabelOptions, folder: Path) -> str:
         folder / FORGOTTEN,
         *([folder / options.link] if options.link else []),
     )
-    return hash_of("label", _VERSION, options, lexicon, *(hash_file(file) if file.is_file() else "" for file in files))
+    prompt = PROMPT_KEY if options.model else ""
+    return hash_of("label", _VERSION, options, lexicon, prompt, *(hash_file(file) if file.is_file() else "" for file in files))
 
 
 def _make(
     options: LabelOptions, folder: Path, cohort: pl.DataFrame | None, *, key: str, workers: int, secret: bytes | None
-) -> None:
-    """Write the three tables, the labels last: they are what says that the stage is done."""
+) -> str:
+    """Write the three tables, the labels last: they are what says that the stage is done; return what the model told."""
     reports = group_reports(read_tables(options, folder), options)
     findings = reports.findings or make_reader(options.lexicon, folder=folder).findings
     each = options_by_finding(options, findings)
@@ -144,6 +147,13 @@ def _make(
         readings = read_all(texts, lexicon=options.lexicon, folder=folder, workers=workers)
     else:
         readings = [Reading(states=reports.states[one], mentions=()) for one in ids]
+    counts, told = _counts(reports, joined, readings), ""
+    if options.model is not None:
+        texts = [reading.text for reading in readings]
+        readings, asked = with_model(
+            texts, readings, options=options.model, lexicon=options.lexicon, folder=folder, findings=tuple(each)
+        )
+        told = asked.words
     write_unmatched(folder, joined, cohort, rows=reports.rows, nameless=reports.nameless, names=names)
     _write_evidence(folder, [names[one] for one in ids], readings, key)
     graded = options.reports is not None and is_trauma(options.lexicon, folder=folder)
@@ -153,8 +163,9 @@ def _make(
     labels = scans.join(labels, on="report", maintain_order="left_right").select(
         "report", "scan", "finding", "state", "target", "weight"
     )
-    more = {"counts": json.dumps(_counts(reports, joined, readings))}
+    more = {"counts": json.dumps(counts)}
     write_table(folder / LABELS, labels, kind="labels", key=key, more=more, private=True)
+    return told
 
 
 def _write_evidence(folder: Path, ids: Sequence[str], readings: Sequence[Reading], key: str) -> None:
@@ -202,7 +213,7 @@ def _labels(each: Mapping[str, LabelOptions], ids: Sequence[str], readings: Sequ
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _summary(folder: Path, drawn: str, *, with_splits: bool) -> Summary:
+def _summary(folder: Path, drawn: str, asked: str, *, with_splits: bool) -> Summary:
     counts = json.loads(table_metadata(folder / LABELS, kind="labels")["counts"])
     parts = [f"{counts['reports']} reports read from {counts['source']} (read as {counts['read_as']})"]
     for name, words in _WORDS.items():
@@ -210,7 +221,7 @@ def _summary(folder: Path, drawn: str, *, with_splits: bool) -> Summary:
             parts.append(f"{counts[name]} {words}")
     if counts["without"]:
         parts.append(f"no column for {', '.join(counts['without'])}")
-    words = ", ".join(parts)
+    words = ", ".join([*parts, *([asked] if asked else [])])
     if counts["column"]:
         words += f"; {counts['scans']} scans have labels (matched by {counts['column']})"
         words += f"; {counts['lone_reports']} reports have no scan, {counts['lone_scans']} scans no report ({UNMATCHED})"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from espalier.errors import UseError
 from espalier.labels.lexicon import read_lexicon
+from espalier.labels.model_work import Estimate, estimate_study
 from espalier.labels.reading import read_all
 from espalier.labels.reports import group_reports, read_tables
 from espalier.labels.suggest import Suggestion, suggest
@@ -27,3 +28,8 @@ def suggestions(study: StudyFile, *, workers: int) -> Sequence[Suggestion]:
     lexicon = read_lexicon(options.lexicon, folder=study.folder)
     texts = list(group_reports(read_tables(options, study.folder), options).texts.values())
     return suggest(texts, read_all(texts, lexicon=options.lexicon, folder=study.folder, workers=workers), lexicon)
+
+
+def model_cost(study: StudyFile, *, workers: int) -> Estimate:
+    """Return what asking the study's language model would cost; nothing is asked."""
+    return estimate_study(study.label_options(), folder=study.folder, workers=workers)
