@@ -1,6 +1,7 @@
 """Faults 24 to 28, 33 to 38, 58 and 66: damaged, foreign and nameless files, wrong owners, and scans of little use."""
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,8 @@ def emptied(folder: Path, *names: str) -> Expected:
 
 
 def fault_33_empty_uids(folder: Path) -> Expected:
-    return emptied(folder, "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    told = emptied(folder, "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    return replace(told, ending="noted", codes=("grouped_by_folder",))
 
 
 def fault_33_empty_patient(folder: Path) -> Expected:

@@ -159,7 +159,7 @@ def _series_row(choice: Choice, folder: Path, reason: str | None) -> dict[str, A
         **{name: _known(getattr(one, name)) for name in ("spacing_z_mm", "coverage_mm")},
         "axial": one.axial,
         "problem": one.problem,
-        "chosen": choice.chosen and not reason,
+        "chosen": choice.chosen,
         "why": f"{choice.why}, but set aside: {reason}" if choice.chosen and reason else choice.why,
     }
 
