@@ -60,7 +60,7 @@ def test_empty_cells_beyond_the_heading_and_rows_of_nothing_are_left_out(tmp_pat
     ("content", "words"),
     [
         ("id,report\n1,clear\n2,no nodule, no mass\n", "row 3 has another number of cells: 3 cells"),
-        ("id,report,report\n1,a,b\n", "row 1: two columns have one name, 'report' stands twice"),
+        ("id,report,report\n1,a,b\n", "row 1: two columns have one name: report"),
         ('id,report\n1,clear\n2,"no nodule\n3,clear\n', "row 3: quotes do not match"),
         ('id,report\n1,"a "quoted" word"\n', "row 2: quotes do not match"),
         (" \n", "an empty file"),

@@ -9,13 +9,15 @@ import threading
 from pathlib import Path
 from typing import Self
 
+import nibabel as nib
+import numpy as np
 import polars as pl
 import pytest
 
 from espalier.cohort.table import read_cohort
 from espalier.errors import DONE, DONE_WITH_SET_ASIDE, FAILED
 
-from .fault_nifti import as_bytes, nifti, patch, zeros
+from .fault_nifti import nifti, patch
 from .fault_scans import clean, save
 
 FINAL = ("cohort.parquet", "series.parquet", "set_aside.csv")
@@ -80,8 +82,11 @@ class Meddler:
 
 
 def slow_to_read(folder: Path) -> Path:
-    """Write a scan that takes a while: 2 GiB of zeros behind its voxels are unpacked to find its checksum."""
-    return zeros(folder, as_bytes(folder), 2 << 10)
+    """Write a scan that takes a while to unpack: 200 MB of voxels that pack badly."""
+    folder.mkdir(parents=True)
+    voxels = np.random.default_rng(0).integers(-64, 64, (512, 512, 400), dtype=np.int16)
+    nib.save(nib.Nifti1Image(voxels, np.diag([-0.7, -0.7, 1.0, 1.0])), folder / "a.nii.gz")
+    return folder / "a.nii.gz"
 
 
 def test_56_a_worker_that_is_killed_twice_costs_one_scan(study: Path) -> None:

@@ -186,8 +186,9 @@ def test_ids_with_paths_and_nul_bytes_make_no_file(tmp_path: Path) -> None:
         study(tmp_path, reports="accession,report\nA\0001,Clear.\n../../x,Clear.\n/etc/y,\n"), SplitOptions(), folder=tmp_path
     )
     assert [row[1] for row in unmatched(tmp_path)] == ["../../x", "/etc/y"]
-    names = {path.name for path in tmp_path.parent.rglob("*")}
+    names = {path.name for path in tmp_path.rglob("*")}
     assert {"x", "y"} & names == set()
+    assert not (tmp_path.parents[1] / "x").exists()
 
 
 def test_a_text_that_a_line_break_cut_is_refused(tmp_path: Path) -> None:
