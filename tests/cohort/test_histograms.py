@@ -96,3 +96,10 @@ def test_nothing_is_drawn_outside_the_figure() -> None:
 )
 def test_numbers_have_the_digits_that_tell_scans_apart(value: float, words: str) -> None:
     assert short(value) == words
+
+
+def test_values_that_differ_by_the_noise_of_floats_alone_are_one_bar() -> None:
+    drawn = histogram(pl.Series([5.0] * 40 + [5.0 + 9e-16 * n for n in range(40)]), title="Between slices", unit="mm")
+    assert "5 mm throughout" in drawn
+    assert drawn.count("<rect") == 1
+
