@@ -256,7 +256,7 @@ def _by_pydicom(packed: bytes) -> Elements:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what matters of it is checked by the callers, with the file's name
         dataset = pydicom.dcmread(io.BytesIO(packed), stop_before_pixels=True, force=True)
-        texts = {keyword: text for keyword in KEYWORDS if (text := _text(dataset, keyword)) is not None}
+        texts = {keyword: text for keyword in KEYWORDS if (text := text_of(dataset, keyword)) is not None}
         for keyword in ("SOPClassUID", "SOPInstanceUID"):
             texts[keyword] = texts.get(keyword) or str(dataset.file_meta.get(f"MediaStorage{keyword}") or "")
         for keyword in (PADDING, PADDING_END):
@@ -267,7 +267,8 @@ def _by_pydicom(packed: bytes) -> Elements:
         return Elements(texts, _syntax(dataset))
 
 
-def _text(dataset: Any, keyword: str) -> str | None:
+def text_of(dataset: Any, keyword: str) -> str | None:
+    """Return an element of pydicom's as text, values parted as in the file, or None where it is absent."""
     value = dataset.get(keyword)
     if value is None:
         return None

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pydicom
 
-from espalier.cohort.elements import BROKEN, Elements, read_elements
+from espalier.cohort.elements import BROKEN, Elements, read_elements, text_of
 
 Texts = Mapping[str, str]
 CT_CLASSES: Final = frozenset({"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"})
@@ -187,7 +187,7 @@ def _frames(header: Any, about: About, first: Instance) -> tuple[About, list[Ins
         about,
         slice_mm=about.slice_mm
         or (_own_numbers(_group(own[0], shared, "PixelMeasuresSequence"), "SliceThickness", 1) or (None,))[0],
-        kernel=about.kernel or _own_text(_group(own[0], shared, "CTReconstructionSequence"), "ConvolutionKernel"),
+        kernel=about.kernel or (text_of(_group(own[0], shared, "CTReconstructionSequence"), "ConvolutionKernel") or ""),
     )
     return about, [_frame(frame, shared, replace(first, frame=n)) for n, frame in enumerate(own, start=1)]
 
@@ -195,7 +195,7 @@ def _frames(header: Any, about: About, first: Instance) -> tuple[About, list[Ins
 def _frame(frame: Any, shared: Any, first: Instance) -> Instance:
     measures = _group(frame, shared, "PixelMeasuresSequence")
     content = _group(frame, shared, "FrameContentSequence")
-    types = _own_text(_group(frame, shared, "CTImageFrameTypeSequence"), "FrameType").upper().split("\\")
+    types = (text_of(_group(frame, shared, "CTImageFrameTypeSequence"), "FrameType") or "").upper().split("\\")
     told = (content.get(keyword) for keyword in ("StackID", "TemporalPositionIndex", "FrameAcquisitionNumber"))
     return replace(
         first,
@@ -217,16 +217,8 @@ def _group(frame: Any, shared: Any, keyword: str) -> Any:
     return found[0] if found else pydicom.Dataset()
 
 
-def _own_text(dataset: Any, keyword: str) -> str:
-    value = dataset.get(keyword)
-    if value is None:
-        return ""
-    parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
-    return "\\".join(str(part) for part in parts)
-
-
 def _own_numbers(dataset: Any, keyword: str, count: int) -> tuple[float, ...] | None:
-    return _numbers(_own_text(dataset, keyword), count)
+    return _numbers(text_of(dataset, keyword), count)
 
 
 def _time_s(text: str) -> float | None:
