@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.uid import RLELossless
 
 from espalier.cohort.dicom import index_folder
@@ -126,7 +126,6 @@ def test_a_frame_that_does_not_say_where_it_lies_is_refused(tmp_path: Path) -> N
 
 def test_fewer_descriptions_than_frames_make_the_file_unreadable(tmp_path: Path) -> None:
     path = write_frames(tmp_path / "scans" / "a.dcm", order=list(range(13)))
-    from pydicom import dcmread
 
     dataset = dcmread(path)
     dataset.NumberOfFrames = 14
@@ -135,3 +134,12 @@ def test_fewer_descriptions_than_frames_make_the_file_unreadable(tmp_path: Path)
     ingest(CohortOptions(sources=("scans",)), folder=tmp_path)
     assert "unreadable_file" in (tmp_path / "set_aside.csv").read_text()
     assert read_cohort(tmp_path).height == 1
+
+
+def test_a_frame_s_own_place_goes_before_a_shared_one(tmp_path: Path) -> None:
+    path = write_frames(tmp_path / "a.dcm")
+    dataset = dcmread(path)
+    dataset.SharedFunctionalGroupsSequence[0].PlanePositionSequence = group(ImagePositionPatient=[0, 0, 0])
+    dataset.save_as(path)
+    assert [s.problem for s in index_folder(tmp_path)] == [""]
+    assert np.array_equal(read_path(tmp_path).voxels, body_hu())
