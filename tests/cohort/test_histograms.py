@@ -102,4 +102,3 @@ def test_values_that_differ_by_the_noise_of_floats_alone_are_one_bar() -> None:
     drawn = histogram(pl.Series([5.0] * 40 + [5.0 + 9e-16 * n for n in range(40)]), title="Between slices", unit="mm")
     assert "5 mm throughout" in drawn
     assert drawn.count("<rect") == 1
-
