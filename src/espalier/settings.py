@@ -1,17 +1,22 @@
 """The one strict reader of settings: TOML in, frozen dataclass out, every mistake named at once."""
 
 import difflib
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from espalier.errors import SettingsError
 
 Options = TypeVar("Options")
+_TABLES: Final = (dict, Mapping)
+_ONE: Final[Mapping[Any, str]] = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+_MANY: Final[Mapping[Any, str]] = {str: "texts", int: "whole numbers", float: "numbers", bool: "values true or false"}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -41,7 +46,7 @@ def parse(kind: type[Options], tables: Mapping[str, Any], *, source: Path | str)
         try:
             return _adapter(kind).validate_python(dict(tables))
         except ValidationError as error:
-            mistakes = [_sentence(e["loc"], e["msg"], e.get("input")) for e in error.errors()]
+            mistakes = _mistakes(kind, tables, error)
     text = Path(source).read_text(encoding="utf-8-sig") if Path(source).is_file() else ""
     told = "; ".join(_with_line(m, text) for m in mistakes)
     raise SettingsError(source, found=told, do="Correct the settings file." if len(mistakes) == 1 else "Correct all of these.")
@@ -102,10 +107,70 @@ def _dataclass_in(hint: Any) -> type[Any] | None:
     return next((c for c in candidates if isinstance(c, type) and is_dataclass(c)), None)
 
 
-def _sentence(path: Sequence[Any], message: str, found: object) -> tuple[tuple[str, ...], str]:
-    plain = message.removeprefix("Value error, ")
-    shown = "" if plain != message or isinstance(found, Mapping) else f" (found {found!r})"
-    return tuple(str(p) for p in path), plain[:1].lower() + plain[1:] + shown
+def _mistakes(kind: type[Any], tables: Mapping[str, Any], error: ValidationError) -> list[tuple[tuple[str, ...], str]]:
+    """Return what is wrong, each setting once: of one that takes several kinds pydantic tells of every kind that it is not."""
+    told: dict[tuple[str, ...], str] = {}
+    for one in error.errors():
+        path, hint = _setting(kind, one["loc"])
+        own = one["msg"].removeprefix("Value error, ")
+        if own == one["msg"] and one["type"] != "missing" and _is_union(hint):
+            own = f"should be {_plain(hint)} (found {_value(tables, path)!r})"
+        elif own == one["msg"] and not isinstance(one.get("input"), Mapping):
+            own = f"{own} (found {one.get('input')!r})"
+        told.setdefault(path, own[:1].lower() + own[1:])
+    return list(told.items())
+
+
+def _setting(kind: Any, place: Sequence[Any]) -> tuple[tuple[str, ...], Any]:
+    """Return the setting in which pydantic met a fault, and its type; `place` goes deeper, into kinds and into lists."""
+    path: list[str] = []
+    for part in place:
+        if _is_union(kind):
+            break
+        inner = _dataclass_in(kind)
+        if inner is not None:
+            kind = get_type_hints(inner)[str(part)]
+        elif get_origin(kind) in _TABLES:
+            kind = get_args(kind)[1]
+        else:
+            break
+        path.append(str(part))
+    return tuple(path), kind
+
+
+def _is_union(hint: Any) -> bool:
+    """Tell whether a setting takes several kinds, besides being left out."""
+    return len(_kinds(hint)) > 1
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    own = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
+    return tuple(kind for kind in own if kind is not NoneType)
+
+
+def _plain(hint: Any) -> str:
+    """Return a type as people would say it: words that may stand there, then one value, then lists."""
+    # Python keeps one order for all unions of the same kinds, whichever it met first.
+    kinds = sorted(_kinds(hint), key=lambda kind: ({Literal: 0, tuple: 2}.get(get_origin(kind), 1), str(kind)))
+    *some, last = [words for kind in kinds for words in _said(kind)]
+    return f"{', '.join(some)} or {last}" if some else last
+
+
+def _said(kind: Any) -> list[str]:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return [json.dumps(value) for value in inner]
+    if origin is tuple:
+        some = f"{len(inner)} " if Ellipsis not in inner else ""
+        return [f"a list of {some}{_MANY.get(inner[0], 'values')}"]
+    return [_ONE.get(kind, "a table")]
+
+
+def _value(tables: Mapping[str, Any], path: Sequence[str]) -> Any:
+    value: Any = tables
+    for part in path:
+        value = value[part]
+    return value
 
 
 def _with_line(mistake: tuple[tuple[str, ...], str], text: str) -> str:

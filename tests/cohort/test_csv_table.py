@@ -73,8 +73,8 @@ def test_what_cannot_be_read_is_named_with_its_row(tmp_path: Path, content: str,
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
-    for path in (tmp_path / "gone.csv", tmp_path):
-        with pytest.raises(InputError, match="no such file"):
+    for path, said in ((tmp_path / "gone.csv", "no such file"), (tmp_path, "a folder")):
+        with pytest.raises(InputError, match=said):
             read_csv(path)
 
 

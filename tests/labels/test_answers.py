@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from espalier.labels.answers import Answer, read_answers, section_at
 from espalier.labels.language import read_language
+from espalier.labels.prompt import STATES
 
 ENGLISH = read_language()
 REPORT = "INDICATION: Pleural effusion?\n\nFINDINGS: Small left pleural\n  effusion. No nodules seen.\n"
@@ -13,7 +14,7 @@ REPORT = "INDICATION: Pleural effusion?\n\nFINDINGS: Small left pleural\n  effus
 
 def one(evidence: object, state: object = "present", report: str = REPORT) -> Answer | str:
     said = json.dumps({"f": {"evidence": evidence, "state": state}})
-    return read_answers(said, ["f"], report, language=ENGLISH)["f"]
+    return read_answers(said, {"f": STATES}, report, language=ENGLISH)["f"]
 
 
 def test_a_quote_is_found_across_line_breaks_at_its_exact_place() -> None:
@@ -82,17 +83,17 @@ def test_silence_needs_no_evidence() -> None:
     ],
 )
 def test_an_answer_is_found_in_what_models_put_around_it(said: str) -> None:
-    assert read_answers(said, ["f"], REPORT, language=ENGLISH) == {"f": Answer("not_mentioned")}
+    assert read_answers(said, {"f": STATES}, REPORT, language=ENGLISH) == {"f": Answer("not_mentioned")}
 
 
 @pytest.mark.parametrize("said", ["", "present", "{", '{"f": ', "[]", "null", '{"a":' * 100_000])
 def test_what_is_no_object_is_a_fault_of_every_finding(said: str) -> None:
-    assert read_answers(said, ["f", "g"], REPORT, language=ENGLISH) == {"f": "no_json", "g": "no_json"}
+    assert read_answers(said, dict.fromkeys("fg", STATES), REPORT, language=ENGLISH) == {"f": "no_json", "g": "no_json"}
 
 
 @pytest.mark.parametrize("said", ["{}", '{"f": null}', '{"f": "present"}', '{"f": ["present"]}', '{"F": {"state": "absent"}}'])
 def test_a_finding_that_is_missing_or_no_object_is_a_fault(said: str) -> None:
-    assert read_answers(said, ["f"], REPORT, language=ENGLISH) == {"f": "no_state"}
+    assert read_answers(said, {"f": STATES}, REPORT, language=ENGLISH) == {"f": "no_state"}
 
 
 @given(st.text(max_size=60), st.text(max_size=30), st.sampled_from(["present", "absent", "uncertain"]))
@@ -106,7 +107,7 @@ def test_whatever_is_said_the_evidence_stands_in_the_report(report: str, quote: 
 
 @given(st.text(max_size=80))
 def test_whatever_a_model_writes_there_is_an_answer_or_a_fault(said: str) -> None:
-    assert set(read_answers(said, ["f", "g"], REPORT, language=ENGLISH)) == {"f", "g"}
+    assert set(read_answers(said, dict.fromkeys("fg", STATES), REPORT, language=ENGLISH)) == {"f", "g"}
 
 
 def test_a_place_has_the_section_it_lies_in() -> None:

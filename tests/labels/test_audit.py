@@ -6,13 +6,14 @@ import re
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from espalier.cohort.csv_table import read_csv
 from espalier.cohort.options import SplitOptions
-from espalier.errors import InputError, MissingError, UseError
+from espalier.errors import InputError, MissingError, UseError, VersionError
 from espalier.labels.audit import draw_audit, score_audit
 from espalier.labels.audit_answers import answer_of
 from espalier.labels.audit_draw import read_drawn
@@ -359,6 +360,37 @@ def test_a_report_is_forgotten_in_every_audit_and_the_rest_still_counts(tmp_path
     assert forget_audited(tmp_path, ["002"]) == []
 
 
+def test_audits_have_kinds_of_their_own_and_those_made_before_still_count(tmp_path: Path) -> None:
+    draw_audit(study(tmp_path), folder=tmp_path, cells=30)
+    own = tmp_path / "audit" / "1"
+    fill(own, as_the_rules_said)
+    told = json.loads((own / "drawn.json").read_text())
+    assert told["espalier"] == {"kind": "audit", "version": 1}
+    told["espalier"]["kind"] = "record"
+    (own / "drawn.json").write_text(json.dumps(told))
+    answered = score_audit(own).answered
+    assert json.loads((own / "score.json").read_text())["espalier"]["kind"] == "audit_score"
+    forget_audited(tmp_path, ["002"])
+    assert json.loads((own / "drawn.json").read_text())["espalier"]["kind"] == "audit"
+    assert 0 < len(read_drawn(own).cells) < answered
+
+
+@pytest.mark.parametrize(
+    ("stamp", "error", "says"),
+    [
+        ({"kind": "audit_score", "version": 1}, InputError, "expected kind 'audit'"),
+        ({"kind": "record", "version": 1}, InputError, "not the record of an audit"),
+        ({"kind": "audit", "version": 2}, VersionError, "Install the newer Espalier"),
+    ],
+)
+def test_another_file_in_the_place_of_a_draw_is_refused(
+    stamp: dict[str, Any], error: type[Exception], says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "drawn.json").write_text(json.dumps({"espalier": stamp, "rows": []}))
+    with pytest.raises(error, match=says):
+        read_drawn(tmp_path)
+
+
 def test_a_draw_that_was_killed_is_drawn_again_and_forgotten_whole(tmp_path: Path) -> None:
     options = study(tmp_path)
     draw_audit(options, folder=tmp_path, cells=6)
@@ -419,3 +451,46 @@ def test_an_audit_of_real_reports_finds_what_all_their_manual_labels_say(real_da
             path.unlink()
     assert sum(hits) / len(hits) >= 0.92
     assert sum(means) / len(means) >= 0.8
+
+
+@pytest.mark.parametrize("name", ["finding", "report"])
+def test_answers_in_rows_of_another_finding_or_report_are_refused(tmp_path: Path, name: str) -> None:
+    draw_audit(study(tmp_path), folder=tmp_path, cells=6)
+    own = tmp_path / "audit" / "1"
+    others = [getattr(cell, name) for cell in read_drawn(own).cells]
+    fill(own, lambda row: as_the_rules_said(row) | {name: next(o for o in others if o != row[name])}, rows=1)
+    with pytest.raises(InputError, match=rf"another {name} than the cell has in row 2\b"):
+        score_audit(tmp_path / "audit" / "1")
+
+
+def test_codes_sorted_apart_from_their_rows_are_refused(tmp_path: Path) -> None:
+    draw_audit(study(tmp_path), folder=tmp_path, cells=6)
+    own = tmp_path / "audit" / "1"
+    codes = iter(sorted((cell.id for cell in read_drawn(own).cells), reverse=True))
+    table = read_csv(own / "cells.csv")
+    lines = [",".join(table.columns), *(",".join([next(codes), *row[1:4], "1", *row[5:]]) for row in table.rows)]
+    (own / "cells.csv").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(InputError, match="than the cell has in row"):
+        score_audit(tmp_path / "audit" / "1")
+
+
+def test_ids_that_a_spreadsheet_spoilt_do_not_stop_the_score(tmp_path: Path) -> None:
+    draw_audit(study(tmp_path), folder=tmp_path, cells=6)
+    own = tmp_path / "audit" / "1"
+    fill(
+        own, lambda row: as_the_rules_said(row) | {"report": row["report"].lstrip("0") if row["report"] < "003" else "1.2E+19"}
+    )
+    assert score_audit(tmp_path / "audit" / "1").findings
+
+
+def test_a_second_reader_in_the_first_ones_column_is_told_to_use_the_other(tmp_path: Path) -> None:
+    draw_audit(study(tmp_path), folder=tmp_path, cells=6)
+    own = tmp_path / "audit" / "1"
+    fill(own, as_the_rules_said)
+    first = (own / "cells.csv").read_bytes()
+    fill(own, lambda row: {"reader_1": "0" if row["reader_1"] == "1" else "1"})
+    (own / "cells-second.csv").write_bytes(first)
+    with pytest.raises(InputError, match="reader_1 differs from an earlier row or table") as caught:
+        score_audit(tmp_path / "audit" / "1")
+    assert "reader_2" in caught.value.do
+    assert len(str(caught.value)) < 400

@@ -97,3 +97,58 @@ def test_a_trauma_lexicon_is_checked_too(tmp_path: Path) -> None:
 def test_a_lexicon_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no lexicon"):
         check_lexicon("nowhere.toml", folder=tmp_path)
+
+
+def test_a_finding_without_phrases_is_named_with_its_line(tmp_path: Path) -> None:
+    report = check(tmp_path, OWN.replace('name = "own"', 'name = "own"\n\n[finding.polyps]\nnone = ["colon"]'))
+    assert [(p.line, p.words) for p in report.problems if "polyps" in p.words] == [
+        (4, "[finding.polyps] has no phrases: it is never present")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ('ct-rate = "broder:hiatal_hernia"', "maps to ct-rate: 'broder:hiatal_hernia'"),
+        ('rad-chestct = "exact:herniaa"', "maps to rad-chestct: 'exact:herniaa'"),
+        ('ct-rat = "exact:hiatal_hernia"', "'ct-rat' is no shipped set. Did you mean ct-rate?"),
+    ],
+)
+def test_a_map_that_leads_nowhere_is_named_with_its_line(tmp_path: Path, said: str, told: str) -> None:
+    report = check(tmp_path, OWN.replace('none = ["pancreatic"]', f'none = ["pancreatic"]\nmaps = {{ {said} }}'))
+    (problem,) = [p for p in report.problems if told in p.words]
+    assert problem.line == 11
+
+
+def test_a_map_to_a_shipped_finding_is_sound(tmp_path: Path) -> None:
+    report = check(tmp_path, OWN.replace('none = ["pancreatic"]', 'maps = { ct-rate = "exact:hiatal_hernia" }'))
+    assert not [p for p in report.problems if "maps" in p.words]
+
+
+@pytest.mark.parametrize("phrase", ["gallstones?", "(a+)+$", "[unclosed", "nodul(e|es)", "\\\\bstone"])
+def test_signs_of_regular_expressions_are_noted(tmp_path: Path, phrase: str) -> None:
+    report = check(tmp_path, OWN.replace('"pancreatic stone"', f'"{phrase}"'))
+    assert any("read letter by letter" in note for note in report.notes)
+
+
+def test_phrases_as_people_write_them_give_no_note(tmp_path: Path) -> None:
+    report = check(tmp_path, OWN.replace('"pancreatic stone"', '"stone*|calcul* .. gallbladder", "t.i.p.s. (-)"'))
+    assert not [note for note in report.notes if "letter by letter" in note]
+
+
+def test_a_new_finding_named_nearly_like_one_of_the_extended_lexicon_is_noted(tmp_path: Path) -> None:
+    own = '[set]\nname = "own"\nextends = "ct-rate"\n\n[finding.lung_nodul]\nphrases = ["coin lesion*"]\n'
+    assert any("did you mean lung_nodule" in note for note in check(tmp_path, own).notes)
+    named = own.replace("lung_nodul", "lung_nodule")
+    assert not [note for note in check(tmp_path, named).notes if "did you mean" in note]
+
+
+def test_a_phrase_with_nothing_beside_a_bar_is_no_phrase(tmp_path: Path) -> None:
+    report = check(tmp_path, OWN.replace("pancreatic stone", "stone|"))
+    assert "fits any word" in report.problems[0].words.replace("would fit", "fits")
+    assert "examples are read" not in report.lines[0]
+
+
+def test_a_wrong_example_is_named_by_its_number(tmp_path: Path) -> None:
+    report = check(tmp_path, OWN.replace('text = "No gallstones."\n', ""))
+    assert "[[example]] 2" in report.problems[0].words

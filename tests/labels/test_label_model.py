@@ -1,11 +1,21 @@
 import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import polars as pl
 import pytest
 
 from espalier.cli.main import main
 from espalier.labels.label import EVIDENCE, LABELS, read_labels
+from espalier.labels.model_cache import CACHE
 from espalier.outputs import hash_file
 
 from .stub_model import Sent, honest, stub
@@ -13,10 +23,13 @@ from .stub_model import Sent, honest, stub
 STUDY = '[labels]\nreports = "reports.csv"\n[labels.model]\nurl = "{url}"\nname = "stub"\nwait_s = 0.01\nretries = 0\n'
 
 
-def study(folder: Path, url: str) -> str:
-    text = 'accession,report\nA1,"Possible atelectasis. Atelectasis cannot be excluded."\nA2,No nodules.\nA3,\n'
-    (folder / "reports.csv").write_text(text, encoding="utf-8")
-    (folder / "study.toml").write_text(STUDY.format(url=url), encoding="utf-8")
+TEXTS = MappingProxyType({"A1": '"Possible atelectasis. Atelectasis cannot be excluded."', "A2": "No nodules.", "A3": ""})
+
+
+def study(folder: Path, url: str, *, texts: Mapping[str, str] = TEXTS, more: str = "") -> str:
+    rows = "".join(f"{one},{text}\n" for one, text in texts.items())
+    (folder / "reports.csv").write_text(f"accession,report\n{rows}", encoding="utf-8")
+    (folder / "study.toml").write_text(STUDY.format(url=url) + more, encoding="utf-8")
     return str(folder / "study.toml")
 
 
@@ -61,3 +74,35 @@ def test_a_dry_run_asks_and_writes_nothing(tmp_path: Path, capsys: pytest.Captur
     assert (told["findings"], told["calls"], told["price"]) == (1, 1, None)
     assert server.requests == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["reports.csv", "study.toml"]
+
+
+def test_a_killed_label_run_asks_again_only_for_what_is_not_kept(tmp_path: Path) -> None:
+    texts = {f"A{n}": f"Possible atelectasis of {n} segments." for n in range(8)}
+
+    def say(request: dict[str, Any], number: int) -> Sent:
+        if number == 5:
+            os.kill(running.pid, signal.SIGKILL)
+        return honest(request, number)
+
+    with stub(say) as server:
+        path = study(tmp_path, server.url, texts=texts, more="parallel = 1\n")
+        command = [sys.executable, "-m", "espalier.cli", "label", path]
+        running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        assert running.wait(120) == -signal.SIGKILL
+        assert not (tmp_path / LABELS).exists()
+        kept = answers_kept(tmp_path)
+        # The fifth answer was not heard any more.
+        assert 1 <= kept <= 4
+        first = [request["messages"][1]["content"] for request in server.requests[:kept]]
+        before = len(server.requests)
+        assert run(["label", path]) == 0
+        second = [request["messages"][1]["content"] for request in server.requests[before:]]
+    assert len(second) == len(texts) - kept
+    assert not set(first) & set(second)
+    assert answers_kept(tmp_path) == len(texts)
+    assert read_labels(tmp_path).filter(pl.col("finding") == "atelectasis")["report"].to_list() == list(texts)
+
+
+def answers_kept(folder: Path) -> int:
+    with closing(sqlite3.connect(folder / CACHE)) as connection:
+        return int(connection.execute("SELECT count(*) FROM answer").fetchone()[0])

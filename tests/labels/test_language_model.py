@@ -350,17 +350,6 @@ def test_a_study_is_estimated_from_its_table_of_reports(folder: Path) -> None:
         estimate_study(replace(own, model=None), folder=folder)
 
 
-def test_trauma_columns_are_left_to_the_rules(folder: Path) -> None:
-    with pytest.raises(SettingsError, match="trauma"):
-        with_model(
-            [REPORT],
-            read_all([REPORT], lexicon="ratic"),
-            options=options("http://127.0.0.1:1/v1"),
-            lexicon="ratic",
-            folder=folder,
-        )
-
-
 def test_a_study_file_says_it_all() -> None:
     model = {
         "url": "http://127.0.0.1:8000/v1",

@@ -59,8 +59,8 @@ def test_another_database_is_not_taken_over(tmp_path: Path) -> None:
 def test_answers_of_a_newer_version_are_left_alone(tmp_path: Path) -> None:
     with open_cache(tmp_path):
         pass
-    change(tmp_path, "PRAGMA user_version = 2")
-    with pytest.raises(VersionError, match="version 2"), open_cache(tmp_path):
+    change(tmp_path, "PRAGMA user_version = 3")
+    with pytest.raises(VersionError, match="version 3"), open_cache(tmp_path):
         pass
 
 

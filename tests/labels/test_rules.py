@@ -24,6 +24,16 @@ def state(report: str, finding: str) -> str:
         "Pleural effusion has completely resolved.",
         "The pleural effusion is no longer visible.",
         "No finding compatible with a pleural effusion was observed.",
+        "Pleural effusion does not exist.",
+        "Pleural effusion did not accompany.",
+        "Pleural effusion hasn't developed.",
+        "Pleural effusion was not distinguished.",
+        "Pericardium natural, pleural effusion none.",
+        "Pleural effusion or pleural implants: none.",
+        "Pleural effusion? No.",
+        "Pleural effusion resolved in comparison with the last examination.",
+        "The pleural effusion which was present in the old study has totally disappeared.",
+        "The pleural effusion, which was seen in the old study, is not seen now.",
     ],
 )
 def test_a_denied_finding_is_absent(report: str) -> None:
@@ -41,6 +51,14 @@ def test_a_denied_finding_is_absent(report: str) -> None:
         "The pleural effusion could not be measured exactly.",
         "Right lung: no consolidation. Pleura: effusion on the right.",
         "No pleural effusion on the left. Small pleural effusion on the right.",
+        "No consolidation; pleural effusion.",
+        "Pleural effusion; consolidation was not seen.",
+        "Nodules: none, pleural effusion: right.",
+        "Without consolidation, consistent with pleural effusion.",
+        "The lesion is a pleural effusion and is not a nodule.",
+        "The cause of the pleural effusion was not identified.",
+        "No consolidation, pleural effusion unchanged.",
+        "He cannot lie flat without his pleural effusion.",
     ],
 )
 def test_a_stated_finding_is_present(report: str) -> None:
@@ -88,6 +106,24 @@ def test_a_question_in_brackets_does_not_reach_the_finding_before_it() -> None:
         state("Marked mosaic attenuation pattern of the lungs (small airway disease?).", "mosaic_attenuation_pattern")
         == "present"
     )
+
+
+@pytest.mark.parametrize(
+    ("report", "finding", "expected"),
+    [
+        ("The heart is not large.", "cardiomegaly", "absent"),
+        ("Bronchial wall thickening without bronchiectasis.", "peribronchial_thickening", "present"),
+        ("Aortic wall calcified, coronary arteries no.", "coronary_artery_wall_calcification", "absent"),
+        ("Aortic wall calcified, coronary arteries no.", "arterial_wall_calcification", "present"),
+        ("Nodular consolidation in the right lower lobe.", "lung_nodule", "not_mentioned"),
+        ("Nodule in the right lower lobe.", "lung_nodule", "present"),
+        ("Millimetric nodules on both sides, cyst in the left kidney.", "lung_nodule", "present"),
+        ("Nodule, measuring 12 mm in the left kidney.", "lung_nodule", "not_mentioned"),
+        ("Heart size is normal.", "cardiomegaly", "absent"),
+    ],
+)
+def test_a_match_keeps_what_is_its_own(report: str, finding: str, expected: str) -> None:
+    assert state(report, finding) == expected
 
 
 def test_indication_technique_and_history_say_nothing() -> None:

@@ -2,6 +2,22 @@
 
 Every sentence was written before the rules were changed for any of them. Errors of the half `tuned` were read and mended;
 of the half `held_out` nothing but the counts was looked at. `pytest -s -k negation` prints the figures.
+
+`general_2` (clinical sentences), `structured_2` (American reports with headings) and `styles` (free text of other hospitals)
+were written by others, who had not seen the rules. What the rules scored on them before any mending is the fair measure of
+unseen text; afterwards one half of each was read and mended, of the other only counts were known: of states, and for
+`structured` once of states by finding. One row of each file was read early by mistake and moved to `tuned`.
+
+    negation F1, share right        first             after mending
+    general_2     tuned             .906  .891        .990  .970
+    general_2     held_out          .884  .884        .942  .935
+    structured_2  tuned             .957  .947        .997  .996
+    structured_2  held_out          .953  .939        .992  .977
+    styles        tuned             .943  .886        .992  .979
+    styles        held_out          .933  .882        .984  .951
+
+Where the writers of these files and those of the labels of CT-RATE differ, the rules follow the latter, and these rows stay
+wrong: lymph nodes of a few millimetres are named there, honeycombing alone is no fibrotic sequela, and history tells nothing.
 """
 
 import csv
@@ -33,17 +49,12 @@ def reader_of(phrase: str) -> RuleReader:
     return RuleReader(compile_lexicon(LexiconFile(name="one", finding=words)))
 
 
-def general(half: str) -> list[Judged]:
-    own = [row for row in rows("general") if row["half"] == half]
-    return [(row["state"], reader_of(row["phrase"]).read(row["sentence"])[0]["it"]) for row in own]
-
-
-def structured(half: str) -> list[Judged]:
-    out = []
-    for row in rows("structured"):
-        if row["half"] == half:
-            out += judged(make_reader("ct-rate"), row)
-    return out
+def pairs_of(name: str, half: str) -> list[Judged]:
+    """Wanted and read states of one half of a file: of a phrase in a sentence each, or of the findings of a report each."""
+    own = [row for row in rows(name) if row["half"] == half]
+    if "phrase" in own[0]:
+        return [(row["state"], reader_of(row["phrase"]).read(row["sentence"])[0]["it"]) for row in own]
+    return [pair for row in own for pair in judged(make_reader("ct-rate"), row)]
 
 
 def judged(reader: Reader, row: dict[str, str]) -> list[Judged]:
@@ -70,27 +81,35 @@ def negation_f1(pairs: list[Judged]) -> float:
 
 
 @pytest.mark.parametrize(
-    ("sentences", "half", "f1", "right"),
+    ("name", "half", "f1", "right"),
     [
-        (general, "tuned", 0.98, 0.97),
-        (general, "held_out", 0.935, 0.93),
-        (structured, "tuned", 0.98, 0.97),
-        (structured, "held_out", 0.98, 0.96),
+        ("general", "tuned", 0.98, 0.97),
+        ("general", "held_out", 0.935, 0.93),
+        ("structured", "tuned", 0.98, 0.97),
+        ("structured", "held_out", 0.98, 0.96),
+        ("general_2", "tuned", 0.98, 0.96),
+        ("general_2", "held_out", 0.935, 0.925),
+        ("structured_2", "tuned", 0.99, 0.99),
+        ("structured_2", "held_out", 0.985, 0.97),
+        ("styles", "tuned", 0.985, 0.97),
+        ("styles", "held_out", 0.975, 0.94),
     ],
 )
-def test_negation_is_read_in_written_sentences(sentences, half: str, f1: float, right: float) -> None:
-    pairs = sentences(half)
+def test_negation_is_read_in_written_sentences(name: str, half: str, f1: float, right: float) -> None:
+    pairs = pairs_of(name, half)
     found, share = negation_f1(pairs), sum(map(is_right, pairs)) / len(pairs)
-    print(f"{sentences.__name__} {half}: {len(pairs)} states, negation F1 {found:.3f}, right {share:.3f}")
+    print(f"{name} {half}: {len(pairs)} states, negation F1 {found:.3f}, right {share:.3f}")
     assert found >= f1
     assert share >= right
 
 
-def test_there_are_enough_sentences_and_the_halves_share_none() -> None:
-    texts = {half: {r["sentence"] for r in rows("general") if r["half"] == half} for half in ("tuned", "held_out")}
-    texts = {half: own | {r["report"] for r in rows("structured") if r["half"] == half} for half, own in texts.items()}
-    assert len(texts["tuned"] | texts["held_out"]) >= 300
-    assert not texts["tuned"] & texts["held_out"]
+def test_there_are_enough_sentences_and_the_halves_of_a_file_share_none() -> None:
+    texts: set[str] = set()
+    for name in ("general", "structured", "general_2", "structured_2", "styles"):
+        halves = {h: {r.get("sentence") or r["report"] for r in rows(name) if r["half"] == h} for h in ("tuned", "held_out")}
+        assert not halves["tuned"] & halves["held_out"]
+        texts |= halves["tuned"] | halves["held_out"]
+    assert len(texts) >= 1000
 
 
 @pytest.mark.parametrize("row", rows("german"), ids=lambda row: row["report"][:40])

@@ -36,6 +36,24 @@ def test_words_of_a_silent_section_and_numbers_are_left_out() -> None:
     assert not [words for _, words in found if "4711" in words or "bronchi wide" in words]
 
 
+def test_words_that_may_be_a_patients_name_or_number_are_left_out() -> None:
+    places = ("segment six", "the lingula", "both lungs")
+    named = suggested(*(f"Zebulon Quartermain has bronchi of coarse calibre in {place}." for place in places))
+    assert named["bronchiectasis", "bronchi of coarse calibre"] == 3
+    assert not [words for _, words in named if "zebulon" in words or "quartermain" in words]
+    for number in ("qmrn4711", "4711qmrn"):
+        numbered = suggested(*(f"Bronchi of {number} bronchi of coarse calibre in {place}." for place in places))
+        assert numbered
+        assert not [words for _, words in numbered if "qmrn" in words]
+
+
+def test_words_that_are_never_written_small_are_told_where_many_reports_have_them() -> None:
+    read = [f"BRONCHIECTASIS, {word}." for word in ("MILD", "OLD", "NEW")]
+    loud = [f"BRONCHI OF COARSE CALIBRE, LEVEL {chr(97 + n)}." for n in range(20)]
+    assert suggested(*read, *loud)["bronchiectasis", "bronchi of coarse calibre"] == 20
+    assert suggested(*read, *loud[:19]) == {}
+
+
 def test_a_run_is_told_once_in_its_longest_form() -> None:
     found = suggested(*reports("segment six", "the lingula", "both lungs"))
     assert ("bronchiectasis", "bronchi of") not in found

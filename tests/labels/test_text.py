@@ -40,6 +40,23 @@ def test_bullets_and_stray_quotes_end_sentences() -> None:
     assert [text for _, _, text in parts(report)] == ["Small effusion", "Hernia", "Emphysema.", "Nodules in both lungs"]
 
 
+def test_markup_does_not_join_sentences() -> None:
+    report = "Lungs & <b>pleura</b>. There is <i>effusion.</i> No nodule. & <b>Heart</b>. Large."
+    expected = ["Lungs & <b>pleura</b>.", "There is <i>effusion.", "No nodule.", "& <b>Heart</b>.", "Large."]
+    assert [text for _, _, text in parts(report)] == expected
+
+
+def test_a_question_stays_with_its_answer() -> None:
+    assert [text for _, _, text in parts("Effusion? No. Nodule? It grew.")] == ["Effusion? No.", "Nodule?", "It grew."]
+
+
+def test_findings_without_a_heading_of_their_own_follow_the_history_in_its_paragraph() -> None:
+    sections = [section for section, _, _ in parts("Clinical history: cough. A nodule is seen. No effusion. Heart normal.")]
+    assert sections == ["history", "findings", "findings", "findings"]
+    told = "Clinical history: cough. Known nodule. No effusion. Weight loss.\nFindings: Clear."
+    assert [section for section, _, _ in parts(told)] == ["history"] * 4 + ["findings"]
+
+
 def test_wrapped_lines_are_joined_and_list_lines_are_not() -> None:
     wrapped = "There is a small effusion on the left that was described in the\nprevious report. No nodule."
     listed = "Small effusion\nLarge hernia"

@@ -6,7 +6,7 @@ import io
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     import polars as pl
 
 _SEPARATORS: Final = ",;\t|"
+_NO_TABLES: Final[Mapping[bytes, str]] = {
+    b"PK\x03\x04": "an Excel workbook or another zip archive",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook of the old kind",
+    b"PAR1": "a Parquet file",
+    b"\x1f\x8b": "a file compressed by gzip",
+    b"%PDF": "a PDF file",
+}
+"""What files that are no text begin with."""
 _SAYABLE: Final = _SEPARATORS + ":~^#"
 _SAID: Final = re.compile(r'"?sep=(.)"?(?:\r\n|\r|\n|$)', re.IGNORECASE)
 _USUAL: Final = frozenset((
@@ -191,12 +199,13 @@ def read_csv(path: Path, *, encoding: str | None = None) -> Table:
         Where there is no such file, it is empty or in no encoding that can be told, or where a column stands twice, a row
         has more cells than columns, or quotes are not closed.
     """
-    if not path.is_file():
-        raise InputError(path, found="no such file", expected="a CSV table", do="Correct its name in the study file.")
+    _refuse_no_file(path)
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise InputError(path, found=f"not readable ({error.strerror})", do="Mend its permissions.") from error
+    if kind := next((kind for begin, kind in _NO_TABLES.items() if raw.startswith(begin)), ""):
+        raise InputError(path, found=kind, expected="a CSV table", do="Save it as CSV, in UTF-8 where it asks.")
     text, read_as = decode_table(raw, source=path, encoding=encoding)
     said = _SAID.match(text)
     text = text[said.end() :] if said else text
@@ -209,7 +218,8 @@ def read_csv(path: Path, *, encoding: str | None = None) -> Table:
     columns = tuple(plain_id(name) for name in heading)
     twice = [name for name, count in Counter(columns).items() if count > 1 and name]
     if twice:
-        found = f"row {number}: two columns have one name: {said_columns(twice)}"
+        told = f": {said_columns(twice)}" if has_heading(columns) else ""
+        found = f"row {number}: two columns have one name{told}"
         raise InputError(path, found=found, expected="each name once", do="Rename one of them.")
     rows: list[list[str]] = []
     numbers: list[int] = []
@@ -224,6 +234,17 @@ def read_csv(path: Path, *, encoding: str | None = None) -> Table:
         rows.append(cells + [""] * (len(columns) - len(cells)))
         numbers.append(number)
     return Table(source=path, columns=columns, rows=rows, numbers=numbers, short=short, read_as=read_as)
+
+
+def _refuse_no_file(path: Path) -> None:
+    if path.is_dir():
+        do = "Put the reports into one table with a row for each, and name that."
+        raise InputError(path, found="a folder", expected="a CSV table", do=do)
+    if not path.is_file():
+        beside = [one.name for one in path.parent.iterdir() if one.suffix == path.suffix] if path.parent.is_dir() else []
+        likely = next(iter(difflib.get_close_matches(path.name, beside, n=1)), "")
+        do = f"Did you mean {likely}?" if likely else "Correct its name in the study file."
+        raise InputError(path, found="no such file", expected="a CSV table", do=do)
 
 
 def _lines(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[str]]]:

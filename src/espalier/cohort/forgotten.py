@@ -41,21 +41,6 @@ def is_forgotten(forgotten: Forgotten, *, patient: str, scan: str = "", study: s
     return any(value and holds(forgotten, kind, value) for kind, value in told)
 
 
-def is_forgotten_report(forgotten: Forgotten, report: str, *, column: str) -> bool:
-    """Tell whether a report is one of a forgotten patient.
-
-    Parameters
-    ----------
-    forgotten
-        The list.
-    report
-        The report's id as it would stand in `labels.parquet`.
-    column
-        The column of the cohort that the ids of reports are joined by.
-    """
-    return holds(forgotten, "report", report) or holds(forgotten, column, report)
-
-
 def holds(forgotten: Forgotten, kind: str, value: str) -> bool:
     """Tell whether an id of a kind is on the list."""
     return bool(forgotten.hashes) and _hash(forgotten.salt, kind, value) in (forgotten.hashes or {}).get(kind, ())

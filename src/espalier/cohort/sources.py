@@ -15,7 +15,7 @@ from espalier.cohort.volume import Format
 from espalier.errors import InputError
 from espalier.outputs import hash_of
 
-OWN_FOLDERS: Final = ("records", "masks", "store", "runs", "evaluation", "comparison", "bundle")
+OWN_FOLDERS: Final = ("records", "masks", "store", "runs", "evaluation", "comparison", "bundle", "jobs")
 """What Espalier writes beside the study file is never taken for scans, even where a source holds the study."""
 SINGLE_SUFFIXES: Final[Mapping[str, Format]] = {
     ".nii": "nifti",

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,22 +22,22 @@ class Answer:
     start: int = 0
     end: int = 0
 
-    def fits(self, report: str) -> bool:
-        """Say whether an answer that was kept can be one about this report."""
+    def fits(self, report: str, states: Sequence[str] = STATES) -> bool:
+        """Say whether an answer that was kept can be one about this report, and one of `states`."""
         if self.state == "not_mentioned":
             return (self.start, self.end) == (0, 0)
-        return self.state in STATES and 0 <= self.start < self.end <= len(report)
+        return self.state in states and 0 <= self.start < self.end <= len(report)
 
 
-def read_answers(said: str, findings: Sequence[str], report: str, *, language: Language) -> dict[str, Answer | str]:
+def read_answers(said: str, states: Mapping[str, Sequence[str]], report: str, *, language: Language) -> dict[str, Answer | str]:
     """Return the answer to each finding, or the fault that it has (`prompt.FAULTS`).
 
     Parameters
     ----------
     said
         What the model wrote: a JSON object, alone, in a code block, or behind its thoughts.
-    findings
-        What it was asked.
+    states
+        What it was asked, and what it may answer to each.
     report
         The text in which its evidence must stand, whatever the blanks and line breaks in it.
     language
@@ -45,8 +45,8 @@ def read_answers(said: str, findings: Sequence[str], report: str, *, language: L
     """
     told = _object(said)
     if told is None:
-        return dict.fromkeys(findings, "no_json")
-    return {finding: _answer(told.get(finding), report, language) for finding in findings}
+        return dict.fromkeys(states, "no_json")
+    return {finding: _answer(told.get(finding), own, report, language) for finding, own in states.items()}
 
 
 def section_at(report: str, start: int, language: Language) -> str:
@@ -66,8 +66,8 @@ def _object(said: str) -> dict[str, Any] | None:
     return told if isinstance(told, dict) else None
 
 
-def _answer(told: object, report: str, language: Language) -> Answer | str:
-    if not isinstance(told, dict) or told.get("state") not in STATES:
+def _answer(told: object, states: Sequence[str], report: str, language: Language) -> Answer | str:
+    if not isinstance(told, dict) or told.get("state") not in states:
         return "no_state"
     if told["state"] == "not_mentioned":
         return Answer("not_mentioned")

@@ -43,6 +43,7 @@ from espalier.outputs import read_table, write_json, written_whole
 from espalier.stage import Summary
 
 LEAVE_OUT: Final = "leave_out.csv"
+SCORE_KIND: Final = "audit_score"
 FEWEST: Final = 3
 _SEED: Final = 0
 
@@ -230,6 +231,6 @@ def score_audit(path: Path) -> Score:
         do = "Draw a new audit, or bring back the lexicon and reports of that time and run `espalier label`."
         raise InputError(own, found=found, expected="the labels that it was drawn from", do=do)
     result = score(drawn, read_answers(own, drawn))
-    write_json(own / SCORE, data_of(result), kind="record", key=drawn.labels)
+    write_json(own / SCORE, data_of(result), kind=SCORE_KIND, key=drawn.labels)
     _write_text(own / SCORE_PAGE, page_of(result), private=False)
     return result

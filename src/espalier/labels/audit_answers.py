@@ -10,7 +10,7 @@ from typing import Final, Literal
 from espalier.cohort.cells import plain_id
 from espalier.cohort.csv_table import Table, nearest, read_csv
 from espalier.errors import InputError
-from espalier.labels.audit_draw import Drawn
+from espalier.labels.audit_draw import Cell, Drawn
 from espalier.outputs import write_csv, written_whole
 
 Answer = Literal["present", "absent", "uncertain"]
@@ -106,7 +106,7 @@ def read_answers(folder: Path, drawn: Drawn) -> Answers:
         do = "Save the filled sheet in that folder as CSV, under this name."
         raise InputError(folder / CELLS, found="no such file", expected="the filled table", do=do)
     found: dict[str, dict[str, Answer]] = {name: {} for name in (*READERS, AGREED)}
-    known = {cell.id for cell in drawn.cells}
+    known = {cell.id: cell for cell in drawn.cells}
     for path in paths:
         _read_into(found, read_csv(path), known)
     answers = Answers(readers=(found[READERS[0]], found[READERS[1]]), agreed=found[AGREED])
@@ -116,13 +116,15 @@ def read_answers(folder: Path, drawn: Drawn) -> Answers:
     return answers
 
 
-def _read_into(found: dict[str, dict[str, Answer]], table: Table, known: set[str]) -> None:
+def _read_into(found: dict[str, dict[str, Answer]], table: Table, known: Mapping[str, Cell]) -> None:
     ids = [plain_id(row[_place(table, "cell")]) for row in table.rows]
     strange = [table.numbers[n] for n, one in enumerate(ids) if one not in known]
     if strange:
         do = "Fill the table that this audit wrote, and leave the column cell as it is."
         raise InputError(table.source, found=f"no cell of this audit in {_rows(strange)}", expected="its cells", do=do)
+    _refuse_moved(table, ids, known)
     wrong: list[str] = []
+    differing: list[tuple[int, str]] = []
     for name, own in found.items():
         place = table.place(name)
         if place is None and name != READERS[0]:
@@ -133,12 +135,41 @@ def _read_into(found: dict[str, dict[str, Answer]], table: Table, known: set[str
             if answer is None and _plain(row[place]) not in NOTHING:
                 wrong.append(f"row {number}, {name}")
             elif answer is not None and own.setdefault(one, answer) != answer:
-                wrong.append(f"row {number}, {name}, which differs from what stands elsewhere for this cell")
+                differing.append((number, name))
     if wrong:
         more = f" and {len(wrong) - _TOLD} more" if len(wrong) > _TOLD else ""
         found_words = f"no answer in {'; '.join(wrong[:_TOLD])}{more}"
         do = "Correct it, or leave it empty."
         raise InputError(table.source, found=found_words, expected="1, 0 or ? (or yes, no, uncertain)", do=do)
+    if differing:
+        names = " and ".join(dict.fromkeys(name for _, name in differing))
+        found_words = f"{names} differs from an earlier row or table in {_rows([number for number, _ in differing])}"
+        do = f"Keep one answer; the second reader fills {READERS[1]}, in a copy of the table too."
+        raise InputError(table.source, found=found_words, expected="one answer of a reader for each cell", do=do)
+
+
+def _refuse_moved(table: Table, ids: Sequence[str], known: Mapping[str, Cell]) -> None:
+    """Refuse rows with the report or finding of another cell, as after sorting one column alone.
+
+    A report's id that a spreadsheet spoilt, so that it is nobody's, is none of these.
+    """
+    for name in ("report", "finding"):
+        place = table.place(name)
+        if place is None:
+            continue
+        own = {one: _bare(getattr(cell, name)) for one, cell in known.items()}
+        others = frozenset(own.values())
+        told = [(n, own[one], _bare(row[place])) for n, one, row in zip(table.numbers, ids, table.rows, strict=True)]
+        moved = [n for n, wanted, value in told if value != wanted and (value in others or name == "finding")]
+        if moved:
+            do = "Take the table that the audit wrote and carry the answers over; sort whole rows only."
+            found = f"another {name} than the cell has in {_rows(moved)}"
+            raise InputError(table.source, found=found, expected="what the cell asks about", do=do)
+
+
+def _bare(value: str) -> str:
+    """Return a cell as it was before spreadsheets: without the mark of a text, and zeros that they take from its front."""
+    return plain_id(value).removeprefix("'").lstrip("0").casefold()
 
 
 def _place(table: Table, name: str) -> int:

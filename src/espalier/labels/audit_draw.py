@@ -6,6 +6,7 @@ draw, and few reports serve many findings.
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -30,7 +31,9 @@ DRAWN: Final = "drawn.json"
 SHEET: Final = "sheet.html"
 SCORE: Final = "score.json"
 SCORE_PAGE: Final = "score.html"
-_KIND: Final = "record"
+KIND: Final = "audit"
+OLD_KIND: Final = "record"
+"""What `drawn.json` was called before audits had a kind of their own; such audits count as any other."""
 _LETTERS: Final = "bcdfghjkmnpqrstvwxz"  # without vowels: a spreadsheet turns mar2012 into a date
 
 
@@ -168,7 +171,7 @@ def write_drawn(path: Path, drawn: Drawn) -> None:
     }
     content = asdict(drawn) | {"strata": strata, "cells": [[c.id, c.report, c.finding, c.state] for c in drawn.cells]}
     del content["sizes"]
-    write_json(path, content, kind=_KIND, private=True)
+    write_json(path, content, kind=KIND, private=True)
 
 
 def _told(size: int, drawn: int) -> dict[str, Any]:
@@ -184,12 +187,14 @@ def read_drawn(folder: Path) -> Drawn:
         Where the folder holds no `drawn.json`.
     InputError
         Where that file is none of ours or was changed.
+    VersionError
+        Where a newer Espalier wrote it.
     """
     path = folder / DRAWN
     if not path.is_file():
         do = "Name an audit's folder, as audit/1, or draw one with --audit 90."
         raise MissingError(path, found="no such file, so there is no audit here", expected="the record of a draw", do=do)
-    told = read_json(path, kind=_KIND)
+    told = _content(path)
     try:
         return Drawn(
             **{name: told[name] for name in ("number", "seed", "blind", "labels", "uncertain")},
@@ -198,6 +203,15 @@ def read_drawn(folder: Path) -> Drawn:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(path, found="not the record of an audit", do="Bring back the file that the audit wrote.") from error
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path, kind=KIND)
+    except InputError:
+        with suppress(InputError):
+            return read_json(path, kind=OLD_KIND)
+        raise
 
 
 def _cells(rows: Sequence[Sequence[str]]) -> tuple[Cell, ...]:

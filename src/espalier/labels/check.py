@@ -1,19 +1,25 @@
 """A lexicon held against itself: its examples, and words in it that can do nothing."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from espalier.errors import EspalierError
+from espalier.errors import EspalierError, SettingsError
 from espalier.labels.examples import examples_of, misread, wanted_by
-from espalier.labels.lexicon import Example, Lexicon, Rules, line_of, path_of, read_lexicon
+from espalier.labels.findings import FINDINGS
+from espalier.labels.lexicon import Example, Lexicon, Rules, line_of, line_of_table, path_of, read_lexicon
+from espalier.labels.maps import links_of
 from espalier.labels.phrases import Phrase, written_out
 from espalier.labels.reading import make_reader
 from espalier.labels.rules import RuleReader
 from espalier.labels.trauma_words import is_trauma
 from espalier.settings import read_toml
+
+_SIGNS: Final = re.compile(r"[\[\]\\^$]|\w\?|\(\w[^)]*\)|[)\w]\+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,8 @@ class LexiconReport:
     def lines(self) -> tuple[str, ...]:
         """The report in words, a line for each thing."""
         wrong = len({one.text for one in self.misread})
-        out = [f"{self.lexicon}: {self.examples - wrong} of {self.examples} examples are read as they say."]
+        told = f"{self.examples - wrong} of {self.examples} examples are read as they say."
+        out = [f"{self.lexicon}: {told if self.examples or not self.problems else 'to be mended.'}"]
         out += [f"  {one.text!r}: {one.finding} is {one.found}, not {one.expected}" for one in self.misread]
         out += [f"  line {one.line}: {one.words}" if one.line else f"  {one.words}" for one in self.problems]
         return (*out, *(f"  note: {note}" for note in self.notes))
@@ -80,13 +87,14 @@ def check_lexicon(path_or_name: str | Path, *, folder: Path | None = None) -> Le
         reader = make_reader(name, folder=folder)
         examples = examples_of(name, folder=folder)
     except EspalierError as error:
-        return LexiconReport(lexicon=name, problems=(Problem(None, f"{error.found}. {error.do}".strip()),))
+        stop = "" if error.found.endswith((".", "?")) else "."
+        return LexiconReport(lexicon=name, problems=(Problem(None, f"{error.found}{stop} {error.do}".strip()),))
     problems = list(_repeated(tables, text))
     notes: tuple[str, ...] = ()
     if not is_trauma(name, folder=folder):
         lexicon = read_lexicon(name, folder=folder)
-        problems += _idle(lexicon, tables.get("finding", {}), text)
-        notes = _without_example(lexicon, examples)
+        problems += [*_idle(lexicon, tables.get("finding", {}), text), *_wordless(lexicon, text), *_mapped(name, folder, text)]
+        notes = (*_without_example(lexicon, examples), *_signs(tables), *_new_findings(tables, lexicon))
     elif not examples:
         notes = ("there are no examples",)
     problems += _unknown_findings(examples, reader.findings)
@@ -140,6 +148,47 @@ def _why_idle(reader: RuleReader, rules: Rules, phrase: Phrase) -> str:
     return ""
 
 
+def _wordless(lexicon: Lexicon, text: str) -> Iterator[Problem]:
+    """Yield findings that nothing can make present."""
+    spoken = {rules.finding for rules in lexicon.rules if rules.phrases}
+    for finding in lexicon.findings:
+        if finding not in spoken:
+            yield Problem(line_of_table(text, f"finding.{finding}"), f"[finding.{finding}] has no phrases: it is never present")
+
+
+def _mapped(name: str, folder: Path | None, text: str) -> Iterator[Problem]:
+    """Yield maps to no shipped set, of no relation, or to no finding of their set."""
+    for finding, groups in read_lexicon(name, folder=folder).source.finding.items():
+        for to in groups[0].maps:
+            line = line_of(text, f"finding.{finding}", "maps") or line_of_table(text, f"finding.{finding}")
+            if to not in FINDINGS:
+                near = get_close_matches(to, FINDINGS, n=1)
+                hint = f" Did you mean {near[0]}?" if near else f" Known sets: {', '.join(FINDINGS)}."
+                yield Problem(line, f"[finding.{finding}] maps: {to!r} is no shipped set.{hint}")
+                continue
+            try:
+                links_of(finding, groups[0].maps[to], to)
+            except SettingsError as error:
+                yield Problem(line, f"[finding.{finding}] maps to {to}: {error.found}, not {error.expected}. {error.do}")
+
+
+def _signs(tables: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a note on signs that mean something in regular expressions, and nothing in phrases."""
+    for table, key, phrases in _lists(tables):
+        if odd := [phrase for phrase in phrases if _SIGNS.search(phrase)]:
+            told = f"[{table}] {key}: {odd[0]!r}" + (f" and {len(odd) - 1} more" if len(odd) > 1 else "")
+            yield f"{told} are read letter by letter; a phrase knows * at a word's end, a|b and .. between words"
+
+
+def _new_findings(tables: Mapping[str, Any], lexicon: Lexicon) -> Iterator[str]:
+    """Yield a note on findings that are new beside those of the extended lexicon and nearly named like one of them."""
+    own = set(tables.get("finding", {}))
+    known = [finding for finding in lexicon.findings if finding not in own]
+    for finding in own if known else ():
+        if near := get_close_matches(finding, known, n=1, cutoff=0.85):
+            yield f"[finding.{finding}] is a new finding; did you mean {near[0]}, which the extended lexicon has?"
+
+
 def _without_example(lexicon: Lexicon, examples: tuple[Example, ...]) -> tuple[str, ...]:
     shown = {finding for one in examples for finding in wanted_by(one)}
     lacking = [finding for finding in lexicon.findings if finding not in shown]
@@ -149,8 +198,6 @@ def _without_example(lexicon: Lexicon, examples: tuple[Example, ...]) -> tuple[s
 
 
 def _unknown_findings(examples: tuple[Example, ...], findings: tuple[str, ...]) -> Iterator[Problem]:
-    from difflib import get_close_matches
-
     named = {finding for one in examples for f in fields(Example) if f.name != "text" for finding in getattr(one, f.name)}
     for finding in sorted(named - set(findings)):
         near = get_close_matches(finding, findings, n=1)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from espalier.cohort.forgotten import FORGOTTEN, is_forgotten_report, read_forgotten
+from espalier.cohort.forgotten import FORGOTTEN, read_forgotten
 from espalier.cohort.options import SplitOptions
 from espalier.cohort.pseudonyms import pseudonym_of, read_key
 from espalier.errors import SettingsError
@@ -24,6 +24,7 @@ from espalier.labels.targets import named_findings, options_by_finding, target_o
 from espalier.labels.trauma import trauma_target
 from espalier.labels.trauma_words import is_trauma
 from espalier.labels.unmatched import UNMATCHED, write_unmatched
+from espalier.labels.withdrawn import withdrawn
 from espalier.outputs import hash_file, hash_of, key_of, read_table, table_metadata, write_table
 from espalier.stage import Summary
 
@@ -137,8 +138,7 @@ def _make(
     joined = settle(joined, reports.said, conflicting=reports.conflicting)
     kind = joined.column if joined.column in PSEUDONYMS else "report"
     names = {one: pseudonym_of(kind, one, secret) if secret else one for one in reports.rows}
-    forgotten = read_forgotten(folder)
-    gone = {one for one in joined.lone_ids if is_forgotten_report(forgotten, names[one], column=joined.column)}
+    gone = withdrawn(reports, read_forgotten(folder), columns=(joined.column,), link=link, secret=secret) & set(joined.lone_ids)
     joined = replace(joined, lone_ids={one: reason for one, reason in joined.lone_ids.items() if one not in gone})
     apart = {*gone, *joined.repeated, *(one for one, reason in joined.lone_ids.items() if reason == "conflicting_reports")}
     ids = [one for one in reports.rows if one not in apart]
@@ -151,7 +151,13 @@ def _make(
     if options.model is not None:
         texts = [reading.text for reading in readings]
         readings, asked = with_model(
-            texts, readings, options=options.model, lexicon=options.lexicon, folder=folder, findings=tuple(each)
+            texts,
+            readings,
+            options=options.model,
+            lexicon=options.lexicon,
+            folder=folder,
+            findings=tuple(each),
+            names=[names[one] for one in ids],
         )
         told = asked.words
     write_unmatched(folder, joined, cohort, rows=reports.rows, nameless=reports.nameless, names=names)

@@ -31,6 +31,12 @@ class _Triggers:
     hedge_near: tuple[str, ...] = ()
     history_before: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
+    comma_stop: tuple[str, ...] = ()
+    forward_only: tuple[str, ...] = ()
+    relative: tuple[str, ...] = ()
+    affirmed: tuple[str, ...] = ()
+    topic: tuple[str, ...] = ()
+    finite: tuple[str, ...] = ()
     verb: tuple[str, ...] = ()
     existential: tuple[str, ...] = ()
     but_for: tuple[str, ...] = ()
@@ -39,6 +45,8 @@ class _Triggers:
     parts: tuple[str, ...] = ()
     goes_on: tuple[str, ...] = ()
     denial: tuple[str, ...] = ()
+    answer: tuple[str, ...] = ()
+    appended: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +87,8 @@ class _LanguageFile:
 class Language:
     """A compiled language; `key` is the hash of all it was made from.
 
-    `section` has one named group per section; `denial` is what behind "Effusion:" denies it.
+    `section` has one named group per section; `denial` is what behind "Effusion:" denies it, `answer` what behind "Effusion?"
+    or at the end of "effusion none" does, `answered` such an answer behind the colon of a list.
     """
 
     name: str
@@ -94,6 +103,12 @@ class Language:
     hedge_near: re.Pattern[str]
     history_before: re.Pattern[str]
     stop: re.Pattern[str]
+    comma_stop: re.Pattern[str]
+    forward_only: re.Pattern[str]
+    relative: re.Pattern[str]
+    affirmed: re.Pattern[str]
+    topic: re.Pattern[str]
+    finite: re.Pattern[str]
     verb: re.Pattern[str]
     existential: re.Pattern[str]
     but_for: re.Pattern[str]
@@ -102,6 +117,9 @@ class Language:
     parts: re.Pattern[str]
     goes_on: re.Pattern[str]
     denial: re.Pattern[str]
+    answer: re.Pattern[str]
+    answered: re.Pattern[str]
+    appended: re.Pattern[str]
     section: re.Pattern[str]
     heading: re.Pattern[str]
     not_in_heading: re.Pattern[str]
@@ -112,12 +130,17 @@ class Language:
 # The lookahead in front is for speed: no sentence ends at a letter.
 _END: Final = (
     r"""(?=[.!?;"“”•●▪◦\s])(?:"""
-    r"""(?<=[\w)\]%%"'])[.!?]["')\]”]*(?:\s+(?=["'(\[•*\-–“]*\s*[A-ZÀ-Þ0-9•])|(?=[A-ZÀ-Þ][a-zà-ÿ])|\s*$)"""
+    r"""(?<=[\w)\]%%"'>])[.!?](?:["')\]”]|</?\w{1,8}>)*"""
+    r"""(?:\s+(?=["'(\[•*\-–“]*\s*[A-ZÀ-Þ0-9•]|& |<\w{1,8}>)|(?=[A-ZÀ-Þ][a-zà-ÿ])|\s*$)"""
     r"""|(?=\.)(?:(?<=[a-zà-ÿ]{4})|(?<=[ -][ivxIVX0-9])|(?<=[ivxIVX]{2})|(?<=\))%s)\.\s+(?=[a-zà-ÿ]{2}|a )"""
     r"""|;\s+(?=[A-ZÀ-Þ][a-zà-ÿ]+[ ,])"""
     r"""|\s*[•●▪◦]\s*"""
     r"""|(?:(?<=[\s.;:,)])|^)["“”]+\s*(?=[A-ZÀ-Þ0-9])|["“”]\s*$|["“”]\s*["“”]\s*)"""
 )
+
+
+# What may stand behind an answer such as the "none" of "effusion none".
+_ANSWER_END: Final = r"\s*(?=[.,;)!]|$)"
 
 
 @cache
@@ -145,10 +168,16 @@ def read_language(name: str = ENGLISH, *, folder: Path | None = None) -> Languag
 def _compiled(name: str, tables: Mapping[str, Any], *, source: Path | str) -> Language:
     words = parse(_LanguageFile, tables, source=source)
     triggers = {f.name: one_of(getattr(words.triggers, f.name)) or NOTHING for f in fields(_Triggers)}
-    for kind in ("goes_on", "excepted"):
+    for kind in ("goes_on", "excepted", "affirmed"):
         triggers[kind] = re.compile(r"\s*" + triggers[kind].pattern)
     triggers["joint"] = re.compile(",|" + triggers["joint"].pattern)
-    triggers["denial"] = re.compile(r"\s*[:=-]\s*(?:" + triggers["denial"].pattern + ")")
+    triggers["comma_stop"] = re.compile(r",\s*" + triggers["comma_stop"].pattern)
+    if not words.triggers.appended:
+        triggers["appended"] = re.compile("")  # in a language that does not say so, what follows a comma always belongs
+    answer = triggers["answer"].pattern + _ANSWER_END
+    triggers["answer"] = re.compile(r"\s*\?\s*" + answer)
+    triggers["answered"] = re.compile(r"\s*[:=]\s*" + answer)
+    triggers["denial"] = re.compile(rf"\s*[:=-]\s*(?:{triggers['denial'].pattern})|\s*\?\s*{answer}|\s+{answer}")
     layout = words.layout
     return Language(
         name=name,

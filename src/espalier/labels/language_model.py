@@ -16,10 +16,11 @@ from espalier.errors import ResourceError, SettingsError
 from espalier.labels.answers import Answer, read_answers, section_at
 from espalier.labels.endpoint import Endpoint, NoReply
 from espalier.labels.language import Language
-from espalier.labels.model_cache import open_cache
-from espalier.labels.model_work import Call, Work, work_of
+from espalier.labels.model_cache import open_cache, text_key
+from espalier.labels.model_trauma import with_structures
+from espalier.labels.model_work import Call, Work, conversation, work_of
 from espalier.labels.options import LanguageModelOptions
-from espalier.labels.prompt import messages_for, repair_of, schema_of
+from espalier.labels.prompt import repair_of, schema_of
 from espalier.labels.reading import Reading
 from espalier.labels.rules import Mention
 from espalier.stage import progress
@@ -108,6 +109,7 @@ def with_model(
     lexicon: str,
     folder: Path,
     findings: Iterable[str] | None = None,
+    names: Sequence[str] = (),
 ) -> tuple[list[Reading], ModelSummary]:
     """Ask a model what `order` leaves to it, and return the readings with its answers in their places.
 
@@ -123,6 +125,9 @@ def with_model(
         As for `read_all`; answers are kept in `records/language_model.sqlite` below the folder.
     findings
         Those that count; all of the lexicon where None.
+    names
+        Ids of the reports as in `labels.parquet`, so that kept answers can be forgotten with their patient; answers that
+        are nobody's go whenever anybody is forgotten.
 
     Raises
     ------
@@ -133,6 +138,9 @@ def with_model(
     """
     started = time.monotonic()
     work = work_of(texts, readings, options=options, lexicon=lexicon, folder=folder, findings=findings)
+    if any(work.keys) and names:
+        with open_cache(folder) as cache:
+            cache.note((name, text_key(text)) for name, text, keys in zip(names, texts, work.keys, strict=True) if keys)
     answers = dict(work.kept)
     count = _ask_all(work, options, folder, answers) if work.calls else _Count()
     summary = ModelSummary(
@@ -147,9 +155,10 @@ def with_model(
         seconds=time.monotonic() - started,
     )
     rule = f"model {options.name}"
+    decide = with_structures if work.questions.trauma else _decided
     decided = [
-        _decided(reading, text, {name: answers.get(key) for name, key in keys.items()}, rule, work.language)
-        for text, reading, keys in zip(texts, readings, work.keys, strict=True)
+        decide(reading, {name: answers.get(key) for name, key in keys.items()}, rule=rule, language=work.questions.language)
+        for reading, keys in zip(readings, work.keys, strict=True)
     ]
     return decided, summary
 
@@ -195,19 +204,20 @@ def _side_by_side(work: Work, endpoint: Endpoint, parallel: int) -> Iterator[tup
 
 def _ask(call: Call, work: Work, endpoint: Endpoint) -> _Told:
     """Ask one report once, and once more for what cannot be used."""
-    messages = messages_for(call.report, {name: work.definitions[name] for name in call.keys})
-    reply = endpoint.ask(messages, schema_of(list(call.keys)))
+    messages, states = conversation(call, work.questions)
+    reply = endpoint.ask(messages, schema_of(states))
     if isinstance(reply, NoReply):
         return _Told(answers=dict.fromkeys(call.keys, reply.why), no_reply=reply)
-    answers = read_answers(reply.text, list(call.keys), call.report, language=work.language)
+    answers = read_answers(reply.text, states, call.report, language=work.questions.language)
     told = _Told(answers=answers, tokens_in=reply.tokens_in, tokens_out=reply.tokens_out)
     faults = {name: one for name, one in answers.items() if isinstance(one, str)}
     if not faults:
         return told
-    again = endpoint.ask(repair_of(messages, reply.text, faults), schema_of(list(faults)))
+    left = {name: states[name] for name in faults}
+    again = endpoint.ask(repair_of(messages, reply.text, faults), schema_of(left))
     if isinstance(again, NoReply):
         return replace(told, calls=2, repaired=True)
-    mended = read_answers(again.text, list(faults), call.report, language=work.language)
+    mended = read_answers(again.text, left, call.report, language=work.questions.language)
     return _Told(
         answers={**answers, **mended},
         calls=2,
@@ -217,7 +227,7 @@ def _ask(call: Call, work: Work, endpoint: Endpoint) -> _Told:
     )
 
 
-def _decided(reading: Reading, text: str, answers: Mapping[str, Answer | None], rule: str, language: Language) -> Reading:
+def _decided(reading: Reading, answers: Mapping[str, Answer | None], *, rule: str, language: Language) -> Reading:
     """Return a reading with the model's answers in the place of what the rules said; no answer is the state `failed`."""
     if not answers:
         return reading
@@ -226,7 +236,7 @@ def _decided(reading: Reading, text: str, answers: Mapping[str, Answer | None], 
     for name, one in answers.items():
         if one is not None and one.end:
             place = (one.start, one.end)
-            mentions.append(Mention(name, one.state, section_at(text, one.start, language), place, *place, rule))
+            mentions.append(Mention(name, one.state, section_at(reading.text, one.start, language), place, *place, rule))
     return replace(reading, states=states, mentions=tuple(sorted(mentions, key=lambda m: (m.start, m.end, m.finding))))
 
 

@@ -199,9 +199,22 @@ def line_of(text: str, table: str, key: str, words: str = "") -> int | None:
     return None
 
 
+def line_of_table(text: str, table: str) -> int | None:
+    """Return the number of the line where a table of a TOML text begins."""
+    starts = (n for n, line in enumerate(text.splitlines(), start=1) if line.strip().startswith(f"[{table}]"))
+    return next(starts, None)
+
+
 def read_examples(tables: Mapping[str, Any], *, source: Path | str) -> tuple[Example, ...]:
     """Return the tables [[example]] of a lexicon."""
-    return tuple(parse(Example, one, source=source) for one in tables.get("example", ()))
+    return tuple(_example(one, n, source) for n, one in enumerate(tables.get("example", ()), start=1))
+
+
+def _example(words: Mapping[str, Any], number: int, source: Path | str) -> Example:
+    try:
+        return parse(Example, words, source=source)
+    except SettingsError as error:
+        raise SettingsError(source, found=f"[[example]] {number}: {error.found}", do=error.do) from error
 
 
 def _put_together(
@@ -216,9 +229,9 @@ def _put_together(
         if lacking:
             raise SettingsError(
                 source,
-                found=f"[finding.{finding}] like: {', '.join(lacking)}",
+                found=f"[finding.{finding}] like: {', '.join(lacking)} is no finding of the extended lexicon",
                 expected=f"findings of the extended lexicon: {', '.join(known) or 'none (there is no `extends`)'}",
-                do="Correct that line.",
+                do=f"Did you mean {near[0]}?" if (near := difflib.get_close_matches(lacking[0], known, n=1)) else "Correct it.",
             )
         groups = [group for name in likes for group in known[name]]
         out[finding] = (_joined(groups[0], words), *groups[1:]) if groups else (words,)

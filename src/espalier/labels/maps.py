@@ -1,6 +1,6 @@
 """Labels of one finding set said in another: a finding is the same there, narrower or broader, as the lexicons' `maps` say."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -61,10 +61,19 @@ def mapped(
     labels
         State per finding of `from_`.
     from_, to
-        Lexicons, as for `links`.
+        Lexicons, as for `links`; a set that shares nothing with the other gets no state but `not_mentioned`.
     loose
         Treat narrower and broader as equal, as published scores across sets do: of several the highest state counts.
+
+    Raises
+    ------
+    SettingsError
+        Where `labels` holds what is no finding of its set or no state, or as for `links`.
     """
+    known = _findings(from_, folder)
+    if odd := [f"{name} = {state}" for name, state in labels.items() if name not in known or state not in {*RANK, "failed"}]:
+        expected = f"findings of {from_} and their states"
+        raise SettingsError("labels to map", found=", ".join(odd[:5]), expected=expected, do="Correct them.")
     out = dict.fromkeys(_findings(to, folder), "not_mentioned")
     for link in links(from_, to, folder=folder):
         state = labels.get(link.source, "not_mentioned")
@@ -112,8 +121,12 @@ def _said(from_: str, to: str, folder: Path | None) -> tuple[Link, ...]:
         return ()
     groups = read_lexicon(from_, folder=folder).source.finding
     told = {finding: words[0].maps.get(to, ()) for finding, words in groups.items()}
-    lines = {finding: (said,) if isinstance(said, str) else said for finding, said in told.items()}
-    return tuple(_link(finding, one, to, folder) for finding, said in lines.items() for one in said)
+    return tuple(link for finding, said in told.items() for link in links_of(finding, said, to, folder=folder))
+
+
+def links_of(finding: str, said: str | Sequence[str], to: str, *, folder: Path | None = None) -> tuple[Link, ...]:
+    """Return what a finding's `maps` say of the set `to`; raise `SettingsError` where they name what is not there."""
+    return tuple(_link(finding, one, to, folder) for one in ((said,) if isinstance(said, str) else said))
 
 
 def _link(finding: str, words: str, to: str, folder: Path | None) -> Link:

@@ -1,24 +1,41 @@
 """Answers of a language model, kept on disk under the hash of all they depend on.
 
-No word of a report is kept: the hash binds an answer to its report, so places in it are enough.
+No word of a report is kept: the hash binds an answer to its report, so places in it are enough. Beside them stands the hash
+of the id of each report, so that a patient's answers are found, and removed, when the patient withdraws.
 """
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
 from espalier.errors import InputError, ResourceError, VersionError
 from espalier.labels.answers import Answer
-from espalier.outputs import PRIVATE, UNWRITABLE
+from espalier.outputs import PRIVATE, UNWRITABLE, hash_of
 
 CACHE: Final = Path("records") / "language_model.sqlite"
 _KIND: Final = 0x45535041
-_VERSION: Final = 1
+_VERSION: Final = 2
+_TABLES: Final = (
+    "answer (key TEXT PRIMARY KEY, state TEXT, start INT, end INT)",
+    "report (id TEXT, text TEXT, PRIMARY KEY (id, text))",
+)
 _BATCH: Final = 500
 _BUSY_S: Final = 30.0
+_HALF: Final = 32
+"""Letters of a key that stand for the report's text; those behind them stand for what was asked."""
+
+
+def text_key(report: str) -> str:
+    """Return what stands for a report's text in the keys of its answers."""
+    return hash_of(report)[:_HALF]
+
+
+def answer_key(text: str, about: str) -> str:
+    """Return the key of an answer: `text_key` of its report, and the hash of what was asked, how and whom."""
+    return text + about[:_HALF]
 
 
 class ModelCache:
@@ -42,6 +59,42 @@ class ModelCache:
         rows = [(key, one.state, one.start, one.end) for key, one in answers.items()]
         with self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?)", rows)
+
+    def note(self, reports: Iterable[tuple[str, str]]) -> None:
+        """Keep whose texts they are that will be asked about: pairs of a report's id and its `text_key`."""
+        rows = [(_hidden(report), text) for report, text in reports]
+        with self._connection:
+            self._connection.executemany("INSERT OR IGNORE INTO report VALUES (?, ?)", rows)
+
+    def forget(self, reports: Iterable[str]) -> bool:
+        """Remove reports with their answers, and answers of which nobody knows whose they are; tell whether there were any.
+
+        Answers about a text that another report has word for word stay: they are that one's too.
+        """
+        before = self._connection.total_changes
+        with self._connection:
+            self._connection.executemany("DELETE FROM report WHERE id = ?", [(_hidden(report),) for report in reports])
+            self._connection.execute("DELETE FROM answer WHERE substr(key, 1, ?) NOT IN (SELECT text FROM report)", (_HALF,))
+        return self._connection.total_changes > before
+
+
+def forget_answers(folder: Path, reports: Collection[str]) -> list[Path]:
+    """Remove what a model answered about reports, by their ids as in `labels.parquet`; return the file if it changed.
+
+    Raises
+    ------
+    InputError, VersionError, ResourceError
+        As `open_cache`.
+    """
+    path = folder / CACHE
+    if not path.is_file():
+        return []
+    with open_cache(folder) as cache:
+        return [path] if cache.forget(reports) else []
+
+
+def _hidden(report: str) -> str:
+    return hash_of("report", report)
 
 
 @contextmanager
@@ -82,10 +135,14 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise VersionError(path, found=found, expected=f"at most {_VERSION}", do="Install the newer Espalier that wrote it.")
     if kind not in {0, _KIND} or (kind == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone()):
         raise _foreign(path)
+    # What is deleted is gone from the file, not only from the table.
+    connection.execute("PRAGMA secure_delete = ON")
     with connection:
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS answer (key TEXT PRIMARY KEY, state TEXT, start INT, end INT) WITHOUT ROWID"
-        )
+        if kind == _KIND and version < _VERSION:
+            # Of these answers nobody knows whose they are.
+            connection.execute("DROP TABLE IF EXISTS answer")
+        for table in _TABLES:
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {table} WITHOUT ROWID")
         connection.execute(f"PRAGMA application_id = {_KIND}")
         connection.execute(f"PRAGMA user_version = {_VERSION}")
 

@@ -2,21 +2,20 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from espalier.errors import SettingsError
 from espalier.labels.answers import Answer
-from espalier.labels.language import Language
-from espalier.labels.lexicon import read_lexicon
-from espalier.labels.model_cache import CACHE, open_cache
+from espalier.labels.model_cache import CACHE, answer_key, open_cache, text_key
 from espalier.labels.options import LabelOptions, LanguageModelOptions
-from espalier.labels.prompt import PROMPT_KEY, definition_of, messages_for
+from espalier.labels.prompt import PROMPT_KEY, messages_for
+from espalier.labels.questions import Questions, questions_of
 from espalier.labels.reading import Reading, make_reader, read_all
 from espalier.labels.reports import group_reports, read_tables
 from espalier.labels.targets import named_findings
-from espalier.labels.trauma_words import is_trauma
+from espalier.labels.withdrawn import texts_left
 from espalier.outputs import hash_of
 
 LETTERS_PER_TOKEN: Final = 4
@@ -36,14 +35,13 @@ class Call:
 class Work:
     """What is to be asked, by what is kept already.
 
-    `keys` has for each reading the findings that the model decides and the keys of their answers.
+    `keys` has for each reading the questions that the model decides and the keys of their answers.
     """
 
     keys: tuple[Mapping[str, str], ...]
     kept: Mapping[str, Answer]
     calls: tuple[Call, ...]
-    definitions: Mapping[str, str]
-    language: Language = field(repr=False)
+    questions: Questions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,39 +99,34 @@ def work_of(
     Raises
     ------
     SettingsError
-        Where `order` or `definitions` names no finding, or the lexicon is one for trauma.
+        As `questions_of`.
     """
-    if is_trauma(lexicon, folder=folder):
-        found = "a model with a trauma lexicon, whose columns depend on each other"
-        raise SettingsError("[labels.model]", found=found, do="Leave [labels.model] out: the rules read these reports.")
-    words = read_lexicon(lexicon, folder=folder)
-    known = words.source.finding
-    meant = _by_finding(options.definitions, words.findings)
-    definitions = {name: definition_of(name, groups, meant) for name, groups in known.items()}
-    count = set(words.findings if findings is None else findings)
-    chosen = [name for name in words.findings if name in count]
-    if not isinstance(options.order, str):
-        named = named_findings(options.order, words.findings, setting="[labels.model] order")
-        chosen = [name for name in chosen if any(name in own for own in named.values())]
+    questions = questions_of(options, lexicon=lexicon, folder=folder, findings=findings)
     decoding = (options.name, options.seed, options.max_tokens, dict(options.extra))
-    about = {name: hash_of(PROMPT_KEY, name, definitions[name], decoding) for name in chosen}
+    about = {name: hash_of(PROMPT_KEY, name, questions.definitions[name], decoding) for name in questions.names}
     keys = tuple(
-        {name: hash_of(own, about[name]) for name in _wanted(reading, chosen, options)}
-        for own, reading in zip((hash_of(text) for text in texts), readings, strict=True)
+        {name: answer_key(own, about[name]) for name in _wanted(reading, questions, options)}
+        for own, reading in zip((text_key(text) for text in texts), readings, strict=True)
     )
     kept = _kept(folder, {key for own in keys for key in own.values()})
     open_keys = {tuple(own.values()): (text, own) for text, own in zip(texts, keys, strict=True)}
-    calls = tuple(call for text, own in open_keys.values() for call in _calls(text, own, kept, options.group))
+    calls = tuple(call for text, own in open_keys.values() for call in _calls(text, own, kept, questions, options.group))
     asked = {key for call in calls for key in call.keys.values()}
     kept = {key: answer for key, answer in kept.items() if key not in asked}
-    return Work(keys=keys, kept=kept, calls=calls, definitions=definitions, language=words.language)
+    return Work(keys=keys, kept=kept, calls=calls, questions=questions)
+
+
+def conversation(call: Call, questions: Questions) -> tuple[list[dict[str, str]], dict[str, Sequence[str]]]:
+    """Return what is said to the model for one call, and what it may answer to each question."""
+    states = {name: questions.states[name] for name in call.keys}
+    return messages_for(call.report, {name: questions.definitions[name] for name in call.keys}, states=states), states
 
 
 def estimate(work: Work, options: LanguageModelOptions) -> Estimate:
     """Return what asking would cost."""
     letters_in = letters_out = 0
     for call in work.calls:
-        messages = messages_for(call.report, {name: work.definitions[name] for name in call.keys})
+        messages, _ = conversation(call, work.questions)
         letters_in += sum(len(message["content"]) for message in messages)
         letters_out += sum(len(name) + _ANSWER_LETTERS for name in call.keys)
     tokens_in, tokens_out = (math.ceil(letters / LETTERS_PER_TOKEN) for letters in (letters_in, letters_out))
@@ -153,10 +146,11 @@ def estimate(work: Work, options: LanguageModelOptions) -> Estimate:
     )
 
 
-def estimate_study(options: LabelOptions, *, folder: Path, workers: int = 1) -> Estimate:
+def estimate_study(options: LabelOptions, *, folder: Path, workers: int = 1, secret: bytes | None = None) -> Estimate:
     """Read the reports of a study with the rules and return what asking the model would cost; nothing is asked or written.
 
-    Reports that a join to the scans would leave out are counted too.
+    Reports that a join to the scans would leave out are counted too, those of patients who have withdrawn are not. `secret`
+    is the key of the study's pseudonyms.
 
     Raises
     ------
@@ -166,7 +160,7 @@ def estimate_study(options: LabelOptions, *, folder: Path, workers: int = 1) -> 
     if options.model is None:
         do = "Add [labels.model] with url and name."
         raise SettingsError("[labels]", found="no model to reckon with", expected="[labels.model]", do=do)
-    texts = list(group_reports(read_tables(options, folder), options).texts.values())
+    texts = texts_left(group_reports(read_tables(options, folder), options), options, folder=folder, secret=secret)
     readings = read_all(texts, lexicon=options.lexicon, folder=folder, workers=workers)
     findings = make_reader(options.lexicon, folder=folder).findings
     if isinstance(options.findings, tuple):
@@ -176,20 +170,13 @@ def estimate_study(options: LabelOptions, *, folder: Path, workers: int = 1) -> 
     return estimate(work, options.model)
 
 
-def _by_finding(definitions: Mapping[str, str], findings: Sequence[str]) -> dict[str, str]:
-    named = named_findings(tuple(definitions), findings, setting="[labels.model] definitions")
-    return {finding: definitions[name] for name, own in named.items() for finding in own}
-
-
-def _wanted(reading: Reading, chosen: Sequence[str], options: LanguageModelOptions) -> list[str]:
-    """Return the findings that the model decides: none where there is no text to read."""
-    own = [name for name in chosen if reading.states.get(name) != "failed"]
+def _wanted(reading: Reading, questions: Questions, options: LanguageModelOptions) -> list[str]:
+    """Return the questions that the model decides: none where there is no text to read."""
+    states, said = questions.said(reading)
+    own = [name for name in questions.names if states.get(name) != "failed"]
     if options.order != "rules first":
         return own
-    said: dict[str, set[str]] = {}
-    for mention in reading.mentions:
-        said.setdefault(mention.finding, set()).add(mention.state)
-    return [n for n in own if reading.states[n] == "uncertain" or {"present", "absent"} <= said.get(n, set())]
+    return [n for n in own if states[n] == "uncertain" or {"present", "absent"} <= said.get(n, set())]
 
 
 def _kept(folder: Path, keys: set[str]) -> dict[str, Answer]:
@@ -199,8 +186,8 @@ def _kept(folder: Path, keys: set[str]) -> dict[str, Answer]:
         return cache.get(keys)
 
 
-def _calls(text: str, keys: Mapping[str, str], kept: Mapping[str, Answer], group: int) -> Iterable[Call]:
-    left = [name for name, key in keys.items() if key not in kept or not kept[key].fits(text)]
+def _calls(text: str, keys: Mapping[str, str], kept: Mapping[str, Answer], questions: Questions, group: int) -> Iterable[Call]:
+    left = [name for name, key in keys.items() if key not in kept or not kept[key].fits(text, questions.states[name])]
     for first in range(0, len(left), group):
         yield Call(report=text, keys={name: keys[name] for name in left[first : first + group]})
 

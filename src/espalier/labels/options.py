@@ -126,6 +126,9 @@ class LabelOptions:
     link
         A CSV that says whose the ids of the reports are: a column with those ids (named as `id_column`, or else the one
         that is none of the cohort's) and one or more named as the cohort's: `accession`, `study_uid`, `patient`, `scan`, ….
+    several_rows
+        What becomes of rows of one id whose texts differ: `refuse` leaves them out and tells them; `join` puts them together
+        in the order of the table, as a report with its addenda.
     missing
         Words that stand for no report, or for no label, whatever their capitals; ids are never compared with them.
     uncertain
@@ -146,6 +149,7 @@ class LabelOptions:
     findings: Literal["all"] | tuple[str, ...] | None = None
     encoding: str | None = None
     link: str | None = None
+    several_rows: Literal["refuse", "join"] = "refuse"
     missing: tuple[str, ...] = NO_TEXT
     uncertain: Uncertain = "ones"
     not_mentioned: NotMentioned = "zeros"

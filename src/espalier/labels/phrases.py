@@ -19,10 +19,14 @@ _GAP: Final = r"(?:[^\w.;]+[\w.%%]+){0,%d}?[^\w.;]+"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Phrase:
-    """One phrase: its words as written, beginnings of words of which a match has at least one, and the pattern."""
+    """One phrase: its words as written, beginnings of words of which a match has at least one, and the pattern.
+
+    `also` has the same of a second word; of a phrase of one word they are those of the first.
+    """
 
     words: str
     roots: tuple[str, ...]
+    also: tuple[str, ...]
     pattern: re.Pattern[str]
 
     def spans(self, text: str) -> list[tuple[int, int]]:
@@ -33,11 +37,13 @@ class Phrase:
 def compiled(phrase: str) -> Phrase:
     """Compile one phrase of a lexicon; raise `ValueError` where it is none."""
     tokens = phrase.lower().split()
-    rarest = max((t for t in tokens if not t.startswith("..")), key=lambda t: min(map(len, _roots(t))), default="")
-    if not rarest or tokens[0].startswith("..") or tokens[-1].startswith("..") or max(_gaps(tokens), default=0) > _WIDEST:
+    ranked = sorted((t for t in tokens if not t.startswith("..")), key=lambda t: -min(map(len, _roots(t))))
+    if not ranked or tokens[0].startswith("..") or tokens[-1].startswith("..") or max(_gaps(tokens), default=0) > _WIDEST:
         raise ValueError(f"{phrase!r} is no phrase: words, and between them at most .. or ..{_WIDEST}")
-    roots = tuple(dict.fromkeys(_roots(rarest)))
-    return Phrase(words=phrase, roots=roots, pattern=re.compile(_pattern(tokens)))
+    if any(not all(words.split("|")) for words in tokens if words.strip("|")):
+        raise ValueError(f"{phrase!r} is no phrase: nothing stands beside a |, which would fit any word")
+    roots, also = (tuple(dict.fromkeys(_roots(token))) for token in (ranked * 2)[:2])
+    return Phrase(words=phrase, roots=roots, also=also, pattern=re.compile(_pattern(tokens)))
 
 
 def _roots(token: str) -> list[str]:

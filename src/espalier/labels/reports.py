@@ -121,6 +121,10 @@ def group_reports(tables: Table | Sequence[Table], options: LabelOptions) -> Rep
     nameless = places.pop("", [])
     first = {one: next((row for row in rows if said[row]), rows[0]) for one, rows in places.items()}
     differing = {one for one, rows in places.items() if len({said[row] for row in rows if said[row]}) > 1}
+    if texts and options.several_rows == "join":
+        for one in differing:
+            texts[first[one]], said[first[one]] = _put_together([texts[row] for row in places[one]])
+        differing = set()
     named = {one: tuple(dict.fromkeys(ids[row] for row in rows)) for one, rows in places.items()}
     found = tuple(states[0]) if states else ()
     return Reports(
@@ -183,6 +187,15 @@ def _scans_of_ct_rate(ids: Sequence[str]) -> list[str]:
 def _without(found: Sequence[str], lexicon: str) -> tuple[str, ...]:
     wanted = FINDINGS.get(lexicon, ())
     return tuple(finding for finding in wanted if finding not in found) if set(wanted) & set(found) else ()
+
+
+def _put_together(texts: Sequence[str]) -> tuple[str, str]:
+    """Return the texts of one id as one, each once, and what they say."""
+    own: dict[str, str] = {}
+    for text in texts:
+        own.setdefault(_plain(text), text.strip())
+    own.pop("", None)
+    return "\n\n".join(own.values()), " ".join(own)
 
 
 def _plain(text: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from espalier.labels.lexicon import Lexicon, Rules
-from espalier.labels.scopes import Scopes
+from espalier.labels.scopes import Scopes, touches
 from espalier.labels.text import SILENT_SECTIONS, Sentence, plain, sentences
 
 RANK: Final[Mapping[str, int]] = {"present": 3, "uncertain": 2, "absent": 1, "not_mentioned": 0}
@@ -52,17 +52,15 @@ class RuleReader:
         self.key = lexicon.key
         self._language = lexicon.language
         self._memory: dict[str, tuple[_Found, ...]] = {}
-        self._words: dict[str, frozenset[int]] = {}
+        self._words: dict[str, tuple[frozenset[int], frozenset[int]]] = {}
         self._phrases = [
             (group, phrase, kind)
             for group, rules in enumerate(lexicon.rules)
             for kind in ("phrases", "normal")
             for phrase in getattr(rules, kind)
         ]
-        self._roots: dict[str, set[int]] = {}
-        for number, (_, phrase, _) in enumerate(self._phrases):
-            for root in phrase.roots:
-                self._roots.setdefault(root, set()).add(number)
+        self._roots = _numbered(phrase.roots for _, phrase, _ in self._phrases)
+        self._also = _numbered(phrase.also for _, phrase, _ in self._phrases)
 
     def read(self, report: str) -> tuple[dict[str, str], list[Mention]]:
         """Return the state of each finding, and the mentions that they rest on."""
@@ -110,18 +108,33 @@ class RuleReader:
         scopes = Scopes(text, self._language)
         for (group, kind), own in spans.items():
             judge = _judge if kind == "phrases" else _judge_normal
-            yield from judge(self.lexicon.rules[group], scopes, _longest(own))
+            yield from judge(self.lexicon.rules[group], scopes, _longest(_plainest(own, scopes)))
 
     def _likely(self, text: str) -> list[int]:
-        """Return the numbers of the phrases whose rarest word begins a word of the text, in order."""
-        found = set(self._roots.get("", ()))
+        """Return the numbers of the phrases whose two rarest words begin words of the text, in order."""
+        first, second = set(self._roots.get("", ())), set(self._also.get("", ()))
         for word in _WORD.findall(text):
             own = self._words.get(word)
             if own is None:
-                prefixes = (word[:length] for length in range(1, len(word) + 1))
-                own = self._words[word] = frozenset().union(*(self._roots.get(prefix, ()) for prefix in prefixes))
-            found |= own
-        return sorted(found)
+                starts = [word[:length] for length in range(1, len(word) + 1)]
+                own = self._words[word] = (_begun(self._roots, starts), _begun(self._also, starts))
+            if own[0] or own[1]:
+                first |= own[0]
+                second |= own[1]
+        return sorted(first & second)
+
+
+def _numbered(roots: Iterable[Iterable[str]]) -> dict[str, set[int]]:
+    """Return the numbers of the phrases by what a word of them begins with."""
+    out: dict[str, set[int]] = {}
+    for number, own in enumerate(roots):
+        for root in own:
+            out.setdefault(root, set()).add(number)
+    return out
+
+
+def _begun(numbers: Mapping[str, set[int]], starts: Iterable[str]) -> frozenset[int]:
+    return frozenset().union(*(numbers[start] for start in starts if start in numbers))
 
 
 def _judge(rules: Rules, scopes: Scopes, spans: list[tuple[int, int, str]]) -> Iterable[_Found]:
@@ -140,15 +153,36 @@ def _judge_normal(rules: Rules, scopes: Scopes, spans: list[tuple[int, int, str]
 
 
 def _belongs(rules: Rules, scopes: Scopes, span: tuple[int, int]) -> bool:
-    """Say whether the words around a match allow it: nothing that rules it out, and what it needs."""
+    """Say whether the words around a match allow it: nothing that rules it out, and what it needs.
+
+    Of words that overlap the match itself a whole beats its part ("nodular consolidation"); elsewhere `unless` beats `none`.
+    """
     start, end = scopes.clause(span)
-    if (
-        rules.none
-        and rules.none.search(scopes.text, start, end)
-        and not (rules.unless and rules.unless.search(scopes.text, start, end))
-    ):
-        return False
+    if rules.none and rules.none.search(scopes.text, start, end):
+        against = [m.span() for m in rules.none.finditer(scopes.text, start, scopes.reach(span, end))]
+        pardons = [m.span() for m in rules.unless.finditer(scopes.text, start, end)] if against and rules.unless else []
+        if against and (not pardons or _outdone(against, pardons, span)):
+            return False
     return rules.only is None or rules.only.search(scopes.text, start, end) is not None
+
+
+def _outdone(against: list[tuple[int, int]], pardons: list[tuple[int, int]], span: tuple[int, int]) -> bool:
+    """Say whether words against a match overlap it and no pardon does that is more than a part of them."""
+    over = [s for s in against if touches(s, [span])]
+    own = [s for s in pardons if touches(s, [span])]
+    return any(all(a <= s[0] and s[1] <= b and s != (a, b) for s in own) for a, b in over)
+
+
+def _plainest(found: list[tuple[int, int, str]], scopes: Scopes) -> list[tuple[int, int, str]]:
+    """Return matches without those that reach over a comma for words that another match has within one breath.
+
+    Of "calcification of the arch, no plaque in the aorta" the calcification is no part of a denied "arch, no plaque".
+    """
+    if len(found) < 2 or "," not in scopes.text:
+        return found
+    torn = ["," in scopes.text[start:end] for start, end, _ in found]
+    whole = [(start, end) for (start, end, _), is_torn in zip(found, torn, strict=True) if not is_torn]
+    return [one for one, is_torn in zip(found, torn, strict=True) if not (is_torn and touches((one[0], one[1]), whole))]
 
 
 def _longest(found: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:

@@ -16,8 +16,12 @@ Span = tuple[int, int]
 _ALWAYS: Final = re.compile(r";|(?<!\d),(?= (?:an? )?\d+(?:[.,x]\d+)* ?(?:mm|cm)\b)")
 _BRACKET: Final = re.compile(r"\([^()]*\)?|\[[^\[\]]*\]?")
 _PARTED: Final = re.compile(r"[,;:()?]")
+_COMMA: Final = re.compile(r",\s*")
 _STATEMENT_REACH: Final = 60
+_PLUS: Final = re.compile(r"(?<!\S)\+\w")
 _NEAR: Final = 36
+_TOPIC: Final = 48
+_LISTED: Final = 3
 
 
 class Scopes:
@@ -36,8 +40,12 @@ class Scopes:
         self._words = words
         self._pseudo = [m.span() for m in words.pseudo.finditer(text)]
         self._known: dict[str, list[Span]] = {}
-        self._negations = self._found("negation_before")
+        self._answers = [m.span() for m in words.answered.finditer(text)] if ":" in text or "=" in text else []
+        self._negations = [s for s in self._found("negation_before") if not touches(s, self._answers) and not self._ends(s)]
+        self._known["negation_before"] = self._negations
         self._stops = [m.start() for m in words.stop.finditer(text)]
+        behind_comma = words.comma_stop.finditer(text) if self._negations and "," in text else ()
+        self._forward_stops = [*self._stops, *(m.start() for m in behind_comma)]
         self._brackets = [m.span() for m in _BRACKET.finditer(text)]
         self._clauses = self._split()
 
@@ -47,10 +55,15 @@ class Scopes:
         if spans is None:
             pattern: re.Pattern[str] = getattr(self._words, kind)
             spans = [m.span() for m in pattern.finditer(self.text)]
+            if kind == "negation_before":
+                self._known["denial_within"] = spans
+            if kind == "negation_after" and spans:
+                forward = [m.span() for m in self._words.forward_only.finditer(self.text)]
+                spans = [s for s in spans if not touches(s, forward)]
             if self._pseudo and kind.startswith(("negation", "resolved")):
-                spans = [s for s in spans if not _touches(s, self._pseudo)]
+                spans = [s for s in spans if not touches(s, self._pseudo)]
             elif kind == "history_before" and spans:
-                spans = [s for s in spans if not _touches(s, self._negations)]
+                spans = [s for s in spans if not touches(s, self._negations)]
             self._known[kind] = spans
         return spans
 
@@ -67,11 +80,21 @@ class Scopes:
                 starts.add(joint.end())
         return sorted(starts)
 
+    def _ends(self, trigger: Span) -> bool:
+        """Say whether a trigger of one word ends what it stands in, as in "weight loss no, fatigue yes"."""
+        return self.text[trigger[1] : trigger[1] + 1] in {",", ".", ";"} and " " not in self.text[slice(*trigger)]
+
     def clause(self, span: Span) -> Span:
         """Return the clause that a span begins in."""
         start = max(s for s in self._clauses if s <= span[0])
         end = min((s for s in self._clauses if s > span[0]), default=len(self.text))
         return start, max(end, span[1])
+
+    def reach(self, span: Span, end: int) -> int:
+        """Return how far the words behind a span still speak of it: to a comma or "but" that no word such as "in" follows."""
+        commas = [(m.start(), m.end()) for m in _COMMA.finditer(self.text, span[1], end)]
+        breaks = commas + [(s, s) for s in self._stops if span[1] <= s < end]
+        return min((start for start, after in breaks if not self._words.appended.match(self.text, after)), default=end)
 
     def meaning(self, span: Span) -> Meaning:
         """Return how the span is meant."""
@@ -85,16 +108,42 @@ class Scopes:
         return "present"
 
     def _denied(self, span: Span, clause: Span) -> bool:
-        if any(span[0] <= a and b <= span[1] for a, b in self._negations):
+        if self._denied_within(span):
             return True
-        if self._before("negation_before", span, clause):
+        if self.text[max(0, span[0] - 2) : span[0]].strip() == "+":
+            return False
+        if self._before("negation_before", span, clause) or self._signed(span):
             return self._words.excepted.match(self.text, span[1]) is None
         return (
             self._behind("negation_after", span, clause)
+            or self._answered(span, clause)
             or self._behind("resolved_after", span, clause)
             or any(self._touching(trigger, span) for trigger in self._found("resolved_near"))
             or self._words.denial.match(self.text, span[1]) is not None
-        )
+        ) and not self._is_topic(span, clause)
+
+    def _denied_within(self, span: Span) -> bool:
+        """Say whether a span such as "heart is not large" holds its own negation, and its object with it."""
+        own = [s for s in self._found("denial_within") if span[0] <= s[0] and s[1] <= span[1]]
+        if not own:
+            return False
+        outside = [p for p in self._pseudo if not (span[0] <= p[0] and p[1] <= span[1])]
+        return any(not touches(s, outside) for s in own)
+
+    def _is_topic(self, span: Span, clause: Span) -> bool:
+        """Say whether the sentence speaks of something about the span, such as its cause or its growth."""
+        topic = self._words.topic.search(self.text, max(clause[0], span[0] - _TOPIC), span[0])
+        return topic is not None and _PARTED.search(self.text, topic.end(), span[0]) is None
+
+    def _answered(self, span: Span, clause: Span) -> bool:
+        """Say whether the span stands in a list before a colon, as in "effusion, nodules: none"."""
+        if not self._answers:
+            return False
+        answer = next((a for a in self._answers if span[1] <= a[0] < clause[1]), None)
+        if answer is None or self._stopped(span[1], answer[0]):
+            return False
+        between = self.text[span[1] : answer[0]]
+        return ":" not in between and all(len(words.split()) <= _LISTED for words in re.split("[,/]", between))
 
     def _doubted(self, span: Span, clause: Span) -> bool:
         if self.text.startswith("?", span[1]) or self.text[max(0, span[0] - 2) : span[0]].strip() == "?":
@@ -110,22 +159,40 @@ class Scopes:
         )
 
     def _before(self, kind: str, span: Span, clause: Span) -> bool:
-        """Say whether a forward trigger reaches the span: same clause, no word between that ends its scope."""
+        """Say whether a forward trigger reaches the span: same clause, no word between that ends its scope.
+
+        No negation reaches a span over a comma that words such as "unchanged" follow.
+        """
         for trigger in self._found(kind):
-            if clause[0] <= trigger[0] and trigger[1] <= span[0] and not self._stopped(trigger[1], span[0]):
-                return True
+            if clause[0] <= trigger[0] and trigger[1] <= span[0] and not self._barred(trigger[1], span[0]):
+                denies = kind == "negation_before" and "," in self.text[trigger[1] : span[0]]
+                return not (denies and self._words.affirmed.match(self.text, span[1]))
         return False
+
+    def _signed(self, span: Span) -> bool:
+        """Say whether the span has a minus where others have a plus: "+cough, -fever"."""
+        return self.text[max(0, span[0] - 2) : span[0]] == " -" and _PLUS.search(self.text) is not None
 
     def _behind(self, kind: str, span: Span, clause: Span) -> bool:
         """Say whether a backward trigger stands behind the span in its clause and reaches back to it."""
         match = next((s for s in self._found(kind) if span[1] <= s[0] < clause[1]), None)
-        if match is None or self._stopped(span[1], match[0]):
+        if match is None or (self._stopped(span[1], match[0]) and not self._resumes(span[1], match)):
             return False
         between = self.text[span[1] : match[0]]
         if "," in between and any(self._touching(m.span(), span) for m in self._words.but_for.finditer(self.text)):
             return False
         led = self._words.existential.search(self.text, clause[0], span[0])
         return not (led and ("," in between or self._words.parts.search(between)))
+
+    def _resumes(self, start: int, trigger: Span) -> bool:
+        """Say whether all that stops a trigger is a relative clause: "the effusion, which was seen before, is not seen"."""
+        relative = self._words.relative.search(self.text, start, trigger[0])
+        if relative is None or self._words.finite.match(self.text, trigger[0]) is None:
+            return False
+        if self._words.parts.search(self.text, relative.end(), trigger[0]) or ";" in self.text[start : trigger[0]]:
+            return False
+        own = self._words.finite.search(self.text, relative.end(), trigger[0])
+        return own is not None and all(relative.start() <= s <= own.start() for s in self._stops if start <= s < trigger[0])
 
     def _touching(self, first: Span, second: Span) -> bool:
         """Say whether `second` follows `first` closely, in one breath."""
@@ -134,9 +201,13 @@ class Scopes:
         between = self.text[first[1] : second[0]]
         return not (_PARTED.search(between) or self._words.parts.search(between) or self._stopped(first[1], second[0]))
 
+    def _barred(self, start: int, end: int) -> bool:
+        return any(start <= s < end for s in self._forward_stops)
+
     def _stopped(self, start: int, end: int) -> bool:
         return any(start <= s < end for s in self._stops)
 
 
-def _touches(span: Span, others: list[Span]) -> bool:
+def touches(span: Span, others: list[Span]) -> bool:
+    """Say whether a span overlaps any of others."""
     return any(a < span[1] and span[0] < b for a, b in others)

@@ -1,7 +1,8 @@
 """Phrasings near a finding's words that no rule matched, for the lexicon's author to look at.
 
 What comes out are short runs of words that stand in several different reports: no number, no whole sentence, nothing that
-only one patient's report says. They are for the screen, never for a log.
+only one report says. A patient may have several reports, so words that may be names are left out too: those that are never
+written small, unless many reports have them. What is left is for the screen, never for a log.
 """
 
 import re
@@ -21,7 +22,9 @@ _LENGTHS: Final = (2, 3, 4)
 _SHORTEST_ROOT: Final = 4
 _LEAST_SHARE: Final = 0.1
 _PART: Final = 0.8
-_WORD: Final = re.compile(r"[^\W\d_][^\W\d_'-]*(?:['-][^\W\d_]+)*")
+_NO_NAME_FROM: Final = 20
+"""Reports; fewer may be those of one patient."""
+_WORD: Final = re.compile(r"(?<!\w)[^\W\d_][^\W\d_'-]*(?:['-][^\W\d_]+)*(?!\w)")
 _JOINED: Final = re.compile(r"\s+")
 
 
@@ -57,10 +60,12 @@ def suggest(
     """
     pairs = list(dict(zip(texts, readings, strict=True)).items())
     roots = _telling(pairs, _roots(lexicon))
+    ordinary = _ordinary([text for text, _ in pairs])
     seen: dict[tuple[str, str], list[float]] = {}
     for text, reading in pairs:
         for key, share in _runs(text, reading, lexicon, roots).items():
-            seen.setdefault(key, []).append(share)
+            if all(word in ordinary or _in(word, roots) for word in key[1].split()):
+                seen.setdefault(key, []).append(share)
     least = max(fewest, FEWEST_REPORTS)
     frequent = {key: shares for key, shares in seen.items() if len(shares) >= least}
     counts = {key: len(shares) for key, shares in frequent.items()}
@@ -100,6 +105,17 @@ def _telling(pairs: Sequence[tuple[str, Reading]], roots: Roots) -> dict[str, di
         )
     shares = {root: {f: (hits[root, f] + 1) / (having[root] + 2) for f in findings} for root, findings in roots.items()}
     return {root: {f: share for f, share in own.items() if share >= _LEAST_SHARE} for root, own in shares.items()}
+
+
+def _ordinary(texts: Sequence[str]) -> set[str]:
+    """Return the words that are no name: written small somewhere, or in many reports."""
+    having: Counter[str] = Counter()
+    small: set[str] = set()
+    for text in texts:
+        found = list(_WORD.finditer(plain(text)))
+        having.update({word.group() for word in found})
+        small.update(word.group() for word in found if text[word.start()].islower())
+    return small | {word for word, reports in having.items() if reports >= _NO_NAME_FROM}
 
 
 def _in(word: str, roots: Container[str]) -> list[str]:

@@ -1,8 +1,8 @@
 """A report's sections, headings and sentences, with offsets that always point into the text as it came."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -13,6 +13,8 @@ _HEADING: Final = re.compile(
     r"(?P<name>[A-Za-zÀ-ÿ][A-Za-zÀ-ÿ /&,()'-]{1,48}?)[ \t]*(?:[:=]|(?<=[A-ZÀ-Þ]{3}) -(?= ))(?!\d)[ \t]*"
 )
 _BULLET: Final = re.compile(r"[ \t]*(?:[•●▪◦·*>\-–—]+|\(?\d{1,2}[.)](?!\d)|\(?[a-h]\))[ \t]+")
+_ANSWER: Final = 40
+_HIDDEN_LEAST: Final = 3
 _SAME_LENGTH: Final = str.maketrans(
     {
         "\n": " ",
@@ -81,6 +83,7 @@ def sentences(report: str, language: Language | None = None) -> list[Sentence]:
     """
     words = language or read_language()
     out: list[Sentence] = []
+    hidden: list[int] = []  # sentences behind the first of a silent paragraph
     section, heading, heading_start, opens = "findings", "", -1, False
     holds = False  # a heading that stood alone on its line holds until the next blank line
     spoken = alone = False  # the section has said something; its heading stood alone on its line
@@ -98,11 +101,24 @@ def sentences(report: str, language: Language | None = None) -> list[Sentence]:
                 heading, heading_start, opens = ("", -1, False) if kind else (name, name_start, True)
                 holds = not kind and body >= part_end
             if body < part_end and any(c.isalnum() for c in report[body:part_end]):
+                if spoken and not alone and section in SILENT_SECTIONS:
+                    hidden.append(len(out))
                 out.append(Sentence(section, heading, heading_start, opens, body, part_end))
                 opens, spoken = False, True
                 # "Comparison: none." is one sentence; what follows it without a heading is the report itself.
                 section = "findings" if section == "comparison" else section
-    return out
+    return _unhidden(out, hidden)
+
+
+def _unhidden(found: list[Sentence], hidden: Sequence[int]) -> list[Sentence]:
+    """Return the sentences of a report with those as findings that stand `hidden` behind "Clinical history: cough.".
+
+    So it is where there is no other place for the findings: no section of them, and one silent paragraph at most.
+    """
+    sections = {sentence.section for sentence in found}
+    if len(hidden) < _HIDDEN_LEAST or "findings" in sections or len(sections - {"impression"}) > 1:
+        return found
+    return [replace(s, section="findings") if number in hidden else s for number, s in enumerate(found)]
 
 
 def _section_of(name: str, words: Language) -> str:
@@ -166,6 +182,8 @@ def _pieces(report: str, start: int, end: int, words: Language) -> Iterator[tupl
             continue
         if report[dot : dot + 1] == "." and match.end() < end and words.abbreviation.search(report[position:dot]):
             continue
+        if report[dot] == "?" and words.answer.match(plain(report[dot : dot + _ANSWER])):
+            continue  # "Effusion? No." is one statement
         yield _trimmed(report, position, dot + 1 if report[dot] in ".!?" else dot)
         position = match.end()
     if position < end:

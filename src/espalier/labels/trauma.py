@@ -1,7 +1,9 @@
 """Abdominal trauma: which structure is injured, how gravely, and whether there is active bleeding.
 
 Grades are those of the AAST (2018 revision): I to III are low, IV and V high, as in RATIC. Without a stated grade an
-injury is low, unless its words mean a high one ("shattered", "devascularised"); of a range ("III-IV") the upper end counts.
+injury is low, unless its words mean a high one ("shattered", "devascularised"). Where a stated grade may be low or high the
+injury is certain and its grade is not: of a range ("III-IV") the column of the upper end is `uncertain`, of an open one ("at
+least III") that of the stated grade.
 """
 
 import re
@@ -12,27 +14,14 @@ from typing import Final
 from espalier.labels.findings import RATIC_BINARY, RATIC_COLUMNS, RATIC_GRADED
 from espalier.labels.options import LabelOptions
 from espalier.labels.rules import RANK, Mention
-from espalier.labels.scopes import Scopes
+from espalier.labels.scopes import Meaning, Scopes
 from espalier.labels.targets import target_of
 from espalier.labels.text import SILENT_SECTIONS, Sentence, plain, sentences
+from espalier.labels.trauma_grades import HIGH_FROM, Term, grades_in, respectively
 from espalier.labels.trauma_words import TraumaWords, trauma_words
 
-HIGH_FROM: Final = 4
-_NUMBER: Final = {"i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5, "1": 1, "2": 2, "3": 3, "4": 4, "5": 5} | {
-    word: number for number, word in enumerate(("one", "two", "three", "four", "five"), start=1)
-}
-_ANY: Final = "iii|ii|iv|i|v|[1-5]|one|two|three|four|five"
-_ONE: Final = rf"(?P<{{}}>{_ANY})"
-_GRADE: Final = re.compile(
-    r"\b(?:(?:aast|ois|wses|moore)\b[\s\-/:(]*)*(?:grade[sd]?|gr|gd|class|aast|ois)\b"
-    r"(?:[\s\-/:(=.]|\b(?:aast|ois|grade|injury|scale|score|of|is|organ|as|at|least|by|criteria|classification|2018)\b)*"
-    + _ONE.format("first")
-    + r"[ab]?(?:\s*(?:-|/|to|or|and)\s*(?:grade\s*)?"
-    + _ONE.format("second")
-    + r"(?!\w))?(?!\w|[.,]\d|\s*(?:mm|cm|%))|\b(?P<word>high|low)[\s-]grade\b"
-)
-_SCALE: Final = re.compile(r"\b(?:aast|ois)\b.{0,30}?:")
-_BARE: Final = re.compile(r"\s*[:=(]?\s*(?P<first>iii|ii|iv|i|v|[1-5])\b")
+_ASIDE: Final = re.compile(r"[(,;:\[]\s*$")
+_BESIDE: Final = re.compile(r"\s*(?:\w+\s+)?")
 _SOLID: Final = RATIC_GRADED
 _EVERY: Final = (*RATIC_GRADED, "bowel")
 _GROUPS: Final = {"solid": _SOLID, "all": _EVERY}
@@ -40,7 +29,10 @@ _GROUPS: Final = {"solid": _SOLID, "all": _EVERY}
 
 @dataclass(frozen=True, slots=True)
 class _Fact:
-    """One statement about one structure: injured or not, and the grade where it is stated or follows from the words."""
+    """One statement about one structure: injured or not, and the grade where it is stated or follows from the words.
+
+    A `sign` is no injury by name, as free gas is; the name of one in its sentence goes before it.
+    """
 
     structure: str
     state: str
@@ -48,6 +40,8 @@ class _Fact:
     stated: bool
     span: tuple[int, int]
     rule: str
+    open: bool = False
+    sign: bool = False
 
 
 class TraumaReader:
@@ -83,7 +77,7 @@ class TraumaReader:
         """Return the facts of one sentence, and the structures that a following "Grade III." would speak of."""
         own = sentence.led(text)
         heading = tuple(name for _, _, name in self.words.anatomy.found(plain(sentence.heading))) or last
-        facts = [*self._injuries(own, heading), *self._whole(own), *self._bleeding(own)]
+        facts = _weighed([*self._injuries(own, heading), *self._whole(own), *self._bleeding(own)])
         facts += self._normals(own, facts)
         located = [(fact, sentence.located(fact.span)) for fact in facts]
         moved = [replace(fact, span=place) for fact, place in located if place]
@@ -92,28 +86,32 @@ class TraumaReader:
         return moved, named or (() if anatomy else last)
 
     def _injuries(self, text: str, heading: tuple[str, ...]) -> Iterable[_Fact]:
-        terms = [(m.span(), m) for m in _GRADE.finditer(text) if not self.words.not_grade.match(text, m.end())]
-        spans: list[tuple[tuple[int, int], int | None]] = [(span, _grade(match)) for span, match in terms]
         sound = [m.span() for m in self.words.sound.finditer(text)]
-        spans += [(m.span(), None) for m in self.words.injury.finditer(text) if not _lies_in(m.span(), sound)]
-        spans += self._bare_grades(text)
-        if not spans:
+        terms = [Term(m.span()) for m in self.words.injury.finditer(text) if not _lies_in(m.span(), sound)]
+        terms += grades_in(text, self.words.not_grade, self.words.anatomy)
+        if not terms:
             return
         scopes = Scopes(text, self._language)
-        several = _respectively(text, [(span, grade) for span, grade in spans if grade])
-        for span, grade in sorted(spans, key=lambda s: s[0]):
-            clause = scopes.clause(span)
-            own = self.words.anatomy.of(text, span, clause)
-            structures = self._elsewhere(text, span, heading, graded=grade is not None) if own is None else own
-            if self.words.old.search(text, max(clause[0], span[0] - 40), min(clause[1], span[1] + 20)):
+        several = respectively(text, terms)
+        named: Meaning = "present"
+        for term in sorted(terms, key=lambda term: term.span):
+            clause = scopes.clause(term.span)
+            if self.words.old.search(text, max(clause[0], term.span[0] - 40), min(clause[1], term.span[1] + 20)):
                 continue
-            meaning = scopes.meaning(span)
+            meaning = scopes.meaning(term.span)
+            aside = term.grade is not None and _ASIDE.search(text, 0, term.span[0])
+            if (aside and meaning == "absent") or (term.open and meaning == "uncertain"):
+                meaning = named  # "laceration without active bleeding (grade III)", "laceration, grade III, possibly IV"
+            named = meaning if term.grade is None else named
             if meaning == "history":
                 continue
+            own = self.words.anatomy.of(text, term.span, clause)
+            structures = self._elsewhere(text, term.span, heading, graded=term.grade is not None) if own is None else own
             if not structures and meaning == "absent":
                 structures = ("all",)
-            for place, structure in enumerate(_spread(structures)):
-                yield from self._fact(scopes, structure, span, several.get((span, place), grade), meaning)
+            for place, structure in enumerate(_meant(structures, meaning)):
+                grade = several.get((term.span, place))
+                yield from self._fact(scopes, structure, replace(term, grade=grade) if grade else term, meaning)
 
     def _elsewhere(self, text: str, span: tuple[int, int], heading: tuple[str, ...], *, graded: bool) -> tuple[str, ...]:
         """Return the structures of a span whose clause names none.
@@ -129,16 +127,8 @@ class TraumaReader:
             return tuple(before[-1:]) or heading or tuple(behind[:1])
         return tuple(before[-1:]) or tuple(behind[:1]) or heading
 
-    def _bare_grades(self, text: str) -> Iterable[tuple[tuple[int, int], int]]:
-        """Yield the numbers of "AAST grade: spleen III, liver II"."""
-        if _SCALE.search(text):
-            for _, end, _ in self.words.anatomy.found(text):
-                match = _BARE.match(text, end)
-                if match:
-                    yield match.span("first"), _NUMBER[match["first"]]
-
-    def _fact(self, scopes: Scopes, structure: str, span: tuple[int, int], grade: int | None, meaning: str) -> Iterable[_Fact]:
-        text = scopes.text
+    def _fact(self, scopes: Scopes, structure: str, term: Term, meaning: str) -> Iterable[_Fact]:
+        text, span, grade = scopes.text, term.span, term.grade
         words = text[span[0] : span[1]]
         if structure not in RATIC_GRADED:
             return
@@ -146,9 +136,8 @@ class TraumaReader:
             return
         hints = self.words.grave.finditer(text, max(0, span[0] - 30), span[1] + 120) if grade is None else ()
         grave = any(meaning == "absent" or scopes.meaning(hint.span()) != "absent" for hint in hints)
-        yield _Fact(
-            structure, meaning, grade or (HIGH_FROM if grave else None), grade is not None, span, f"{structure}: {words}"
-        )
+        known = grade or (HIGH_FROM if grave else None)
+        yield _Fact(structure, meaning, known, grade is not None, span, f"{structure}: {words}", term.open)
 
     def _whole(self, text: str) -> Iterable[_Fact]:
         """Yield what words say of bowel and kidney."""
@@ -159,16 +148,17 @@ class TraumaReader:
                     continue
                 scopes = scopes or Scopes(text, self._language)
                 clause = scopes.clause(match.span())
-                own = self.words.anatomy.of(text, match.span(), clause) or ()
-                if anchored and structure not in _spread(own):
-                    continue
                 if self.words.bowel_none.search(text, *clause) or self.words.old.search(text, *clause):
                     continue
                 meaning = scopes.meaning(match.span())
+                own = self.words.anatomy.of(text, match.span(), clause) or ()
+                if anchored and structure not in _meant(own, meaning):
+                    continue
                 if meaning != "history":
                     state = "uncertain" if doubtful and meaning == "present" else meaning
                     grave = HIGH_FROM if self.words.grave.fullmatch(match.group()) else None
-                    yield _Fact(structure, state, grave, False, match.span(), f"{structure}: {match.group()}")
+                    rule = f"{structure}: {match.group()}"
+                    yield _Fact(structure, state, grave, False, match.span(), rule, sign=not (anchored or grave))
 
     def _bleeding(self, text: str) -> Iterable[_Fact]:
         scopes: Scopes | None = None
@@ -181,6 +171,10 @@ class TraumaReader:
             ):
                 continue
             meaning = scopes.meaning(match.span())
+            if meaning == "present" and any(
+                _adjoin(text, match.span(), m.span()) for m in self.words.alternative.finditer(text)
+            ):
+                meaning = "uncertain"
             if meaning != "history":
                 yield _Fact("extravasation", meaning, None, False, match.span(), f"extravasation: {match.group()}")
 
@@ -189,6 +183,9 @@ class TraumaReader:
         hurt = {f.structure for f in facts}
         scopes: Scopes | None = None
         for match in self.words.normal.finditer(text):
+            negations = self._language.negation_before.finditer(text, max(0, match.start() - 30), match.start())
+            if any(_BESIDE.fullmatch(text, m.end(), match.start()) for m in negations):
+                continue  # "is not intact"
             scopes = scopes or Scopes(text, self._language)
             own = self.words.anatomy.of(text, match.span(), scopes.clause(match.span())) or ()
             for structure in _spread(own):
@@ -207,19 +204,21 @@ def _spread(structures: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(out))
 
 
-def _grade(match: re.Match[str]) -> int:
-    if match["word"]:
-        return HIGH_FROM if match["word"] == "high" else 1
-    return max(_NUMBER[g] for g in (match["first"], match["second"]) if g)
+def _meant(structures: Iterable[str], meaning: str) -> tuple[str, ...]:
+    """Return the structures of a statement: what is said of a group holds for each of them only where it is denied."""
+    return _spread(structures) if meaning == "absent" else tuple(dict.fromkeys(s for s in structures if s not in _GROUPS))
 
 
-def _respectively(text: str, grades: list[tuple[tuple[int, int], int]]) -> dict[tuple[tuple[int, int], int], int]:
-    """Return grades by place in a list of structures where the sentence says "respectively"."""
-    if "respectively" not in text or not grades:
-        return {}
-    span = grades[0][0]
-    numbers = re.findall(rf"\b(?:{_ANY})\b", text[span[0] : text.index("respectively")])
-    return {(s, place): _NUMBER[number] for s, _ in grades for place, number in enumerate(numbers)}
+def _adjoin(text: str, first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Say whether at most one word stands between two spans."""
+    (_, end), (start, _) = sorted((first, second))
+    return start >= end and _BESIDE.fullmatch(text, end, start) is not None
+
+
+def _weighed(facts: list[_Fact]) -> list[_Fact]:
+    """Return facts, of which a sign is uncertain where its sentence calls the injury itself so ("free gas, perforation?")."""
+    unsure = {f.structure for f in facts if f.state == "uncertain" and not f.sign}
+    return [replace(f, state="uncertain") if f.sign and f.state == "present" and f.structure in unsure else f for f in facts]
 
 
 def _mention(fact: _Fact, sentence: Sentence) -> Mention:
@@ -228,12 +227,16 @@ def _mention(fact: _Fact, sentence: Sentence) -> Mention:
         column, state = f"{fact.structure}_healthy", "present"
     elif fact.structure in RATIC_GRADED:
         column = f"{fact.structure}_{'high' if (fact.grade or 0) >= HIGH_FROM else 'low'}"
+        state = "uncertain" if fact.open else state
     whole = (min(sentence.start, fact.span[0]), sentence.end)
     return Mention(column, state, sentence.section, whole, *fact.span, fact.rule)
 
 
 def _columns(facts: list[_Fact]) -> dict[str, str]:
-    """Return the states of the 14 columns; where a structure is injured, exactly one of its columns is present."""
+    """Return the states of the 14 columns; where a structure is injured, exactly one of its columns is present.
+
+    Or uncertain, where the grade alone is: then no other of them is.
+    """
     out: dict[str, str] = {}
     summary: list[str] = []
     for structure in (*RATIC_GRADED, *RATIC_BINARY):
@@ -244,8 +247,10 @@ def _columns(facts: list[_Fact]) -> dict[str, str]:
         if structure in RATIC_BINARY:
             out[f"{structure}_injury"] = state
             continue
-        high = _is_high([f for f in own if f.state == state])
+        told = [f for f in own if f.state == state]
+        high = _is_high(told)
         other = "absent" if state in {"present", "uncertain"} else state
+        state = "uncertain" if state == "present" and _is_open(told) else state
         out[f"{structure}_low"] = other if high else state
         out[f"{structure}_high"] = state if high else other
     out["any_injury"] = max(summary, key=lambda s: RANK[s])
@@ -259,10 +264,19 @@ def _is_high(facts: list[_Fact]) -> bool:
     return max(grades, default=0) >= HIGH_FROM
 
 
+def _is_open(facts: list[_Fact]) -> bool:
+    """Say whether an injury may be low or high by what is stated; a grade stated as high by another sentence settles it."""
+    return any(f.open for f in facts) and not any(f.stated and not f.open and (f.grade or 0) >= HIGH_FROM for f in facts)
+
+
 def trauma_target(column: str, states: dict[str, str], options: LabelOptions) -> tuple[float, float]:
     """Return target and weight of one column; the columns of a structure are trained together or not at all."""
     structure, _, kind = column.rpartition("_")
     healthy = states.get(f"{structure}_healthy", "")
+    doubtful = [grade for grade in ("low", "high") if states.get(f"{structure}_{grade}") == "uncertain"]
+    if structure in RATIC_GRADED and healthy == "absent" and doubtful:
+        target, weight = target_of("uncertain", options)
+        return {"healthy": 0.0, doubtful[0]: target}.get(kind, 1.0 - target), weight
     if kind == "healthy":
         injury = {"present": "absent", "absent": "present"}.get(healthy, healthy)
         return target_of(injury, options, healthy=True)

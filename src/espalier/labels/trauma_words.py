@@ -6,7 +6,7 @@ columns of RATIC, whatever words it has.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -47,6 +47,7 @@ class InjuryWords:
     bowel: tuple[str, ...] = ()
     bowel_doubtful: tuple[str, ...] = ()
     bowel_whole: tuple[str, ...] = ()
+    bowel_likely: tuple[str, ...] = ()
     bowel_none: tuple[str, ...] = ()
     kidney_whole: tuple[str, ...] = ()
     around: tuple[str, ...] = ()
@@ -58,6 +59,9 @@ class InjuryWords:
     old: tuple[str, ...] = ()
     away: tuple[str, ...] = ()
     not_grade: tuple[str, ...] = ()
+    alternative: tuple[str, ...] = ()
+    no_negation: tuple[str, ...] = ()
+    hedge: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +95,7 @@ class TraumaWords:
     normal: re.Pattern[str]
     old: re.Pattern[str]
     not_grade: re.Pattern[str]
+    alternative: re.Pattern[str]
 
 
 def is_trauma(name: str, *, folder: Path | None = None) -> bool:
@@ -179,13 +184,23 @@ def compile_words(source: TraumaFile) -> TraumaWords:
         (words.pop("bowel"), "bowel", False, True),
         (words.pop("bowel_doubtful"), "bowel", True, True),
         (words.pop("bowel_whole"), "bowel", False, False),
+        (words.pop("bowel_likely"), "bowel", True, False),
         (words.pop("kidney_whole"), "kidney", False, False),
     )
     words["not_grade"] = re.compile(r"[\s-]*(?:\w+[\s-]+)?" + words["not_grade"].pattern)
+    spoken = replace(
+        language,
+        pseudo=_either(language.pseudo, words.pop("no_negation")),
+        hedge_before=_either(language.hedge_before, words.pop("hedge")),
+    )
     return TraumaWords(
-        language=language,
+        language=spoken,
         key=hash_of("lexicon", source.name, lists, structure, language.key),
         anatomy=Anatomy(words=places, away=source.words.away),
         special=special,
         **{name: pattern for name, pattern in words.items() if name not in {"other", "away"}},
     )
+
+
+def _either(first: re.Pattern[str], second: re.Pattern[str]) -> re.Pattern[str]:
+    return re.compile(f"(?:{second.pattern})|(?:{first.pattern})")

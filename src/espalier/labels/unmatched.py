@@ -17,7 +17,7 @@ _DO: Final = {
     "no_scan": "Add the scan, or leave the report out.",
     "not_in_link": "Add the id to the link table.",
     "link_disagrees": "Correct the id's row in the link table: its ids name different scans.",
-    "conflicting_reports": "Keep one report for this scan, or join both into one row.",
+    "conflicting_reports": 'Keep one report for this scan, or put [labels] several_rows = "join".',
     "no_report": "Add the report, or leave the scan out.",
 }
 
