@@ -1,4 +1,5 @@
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -48,6 +49,23 @@ def test_a_name_that_no_voxel_has_is_kept(tmp_path: Path) -> None:
     masks = Masks(np.zeros((2, 2, 2), np.uint8), np.eye(4)[[2, 1, 0, 3]], {1: "liver"})
     write_masks(tmp_path / "m.nii.gz", masks)
     assert read_masks(tmp_path / "m.nii.gz").names == {1: "liver"}
+
+
+def test_masks_say_what_made_them_beside_their_names(tmp_path: Path) -> None:
+    made_by = {"segmenter": "TotalSegmentator", "labels": '{"1": "<Label>"}'}
+    write_masks(tmp_path / "m.nii.gz", replace(some_masks(), made_by=made_by))
+    read = read_masks(tmp_path / "m.nii.gz")
+    assert read.made_by == made_by
+    assert read.names == some_masks().names
+
+
+@pytest.mark.parametrize("comment", [b"espalier_made_by", b'{"espalier_made_by": 7}', b"\xff\x00", b"made by hand"])
+def test_a_comment_of_somebody_else_is_not_taken_for_ours(tmp_path: Path, comment: bytes) -> None:
+    write_masks(tmp_path / "m.nii.gz", some_masks())
+    nifti = nib.load(tmp_path / "m.nii.gz")
+    nifti.header.extensions.append(nib.nifti1.Nifti1Extension(6, comment))
+    nib.save(nifti, tmp_path / "n.nii.gz")
+    assert read_masks(tmp_path / "n.nii.gz").made_by == {}
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,71 @@ def assert_sides_are_right(masks: Masks) -> None:
     assert left[0] - right[0] > 60
 
 
+def test_the_trachea_is_found_and_the_mediastinum_lies_between_the_lungs(chest) -> None:
+    masks = threshold_masks(chest.volume, NAMES)
+    airways, middle = (masks.voxels == NAMES.index(n) + 1 for n in ("airways", "mediastinum"))
+    assert dice(airways, chest.trachea) > 0.9
+    assert middle[10:30, 25:35, 38:42].mean() > 0.7
+    assert not middle[:, :, :24].any()
+    assert not middle[:, :, 57:].any()
+
+
+def test_a_consolidation_at_the_rim_of_a_lung_belongs_to_it(chest) -> None:
+    z, y, x = np.indices(chest.left.shape)
+    dense = chest.left & ((z - 20) ** 2 + (y - 24) ** 2 + (x - 65) ** 2 < 4**2)
+    fine, left, dense = (np.repeat(np.repeat(own, 2, axis=1), 2, axis=2) for own in (chest.volume.voxels, chest.left, dense))
+    affine = chest.volume.affine.copy()
+    affine[:3, 1:3] /= 2
+    affine[:3, 3] = world_mm(affine, (0, -0.5, -0.5))
+    voxels = np.where(dense, 40, fine).astype(np.int16)
+    found = threshold_masks(Volume(voxels, affine), NAMES).voxels == LEFT
+    # The bite is bridged along its chord; what bulges beyond, on so round a lung most of it, stays chest wall.
+    assert found[dense].mean() > 0.25
+    assert dice(found, left) > 0.97
+
+
+def test_lungs_are_not_bridged_to_the_chest_wall_nor_to_the_border_of_the_grid(chest) -> None:
+    masks = threshold_masks(chest.volume, NAMES)
+    assert (lungs_of(masks) & ~chest.left & ~chest.right).sum() < 0.01 * (chest.left | chest.right).sum()
+
+
+@pytest.mark.parametrize("noise", [30, 60, 100])
+def test_noise_turns_no_gas_into_lung_and_no_lung_into_gas(chest, noise: int) -> None:
+    voxels = chest.volume.voxels + np.random.default_rng(noise).normal(0, noise, chest.volume.shape)
+    masks = threshold_masks(Volume(np.maximum(voxels, -1024).round().astype(np.int16), chest.volume.affine), NAMES)
+    assert dice(masks.voxels == LEFT, chest.left) > 0.95
+    assert dice(masks.voxels == RIGHT, chest.right) > 0.95
+    assert not lungs_of(masks)[chest.gas].any()
+
+
+def test_emphysema_at_the_lowest_value_of_the_scan_is_no_padding(chest) -> None:
+    voxels = chest.volume.voxels.copy()
+    z, y, x = np.indices(voxels.shape)
+    voxels[(z - 25) ** 2 + (y - 30) ** 2 + (x - 57) ** 2 < 6**2] = -1024
+    masks = threshold_masks(Volume(voxels, chest.volume.affine), NAMES)
+    assert dice(masks.voxels == LEFT, chest.left) > 0.97
+
+
+def test_a_frame_wholly_inside_the_body_leaves_the_lungs(chest) -> None:
+    box = np.s_[:, 16:46, 19:61]
+    affine = chest.volume.affine.copy()
+    affine[:3, 3] = world_mm(affine, (0, 16, 19))
+    masks = threshold_masks(Volume(chest.volume.voxels[box].copy(), affine), NAMES)
+    assert dice(masks.voxels == LEFT, chest.left[box]) > 0.95
+    assert dice(masks.voxels == RIGHT, chest.right[box]) > 0.95
+
+
+def test_stomach_gas_that_touches_a_lung_is_parted_from_it(chest) -> None:
+    voxels = chest.volume.voxels.copy()
+    bubble = np.zeros(voxels.shape, dtype=bool)
+    bubble[0:8, 20:40, 52:66] = True
+    bubble &= ~chest.left
+    voxels[bubble] = -1000
+    masks = threshold_masks(Volume(voxels, chest.volume.affine), NAMES)
+    assert (lungs_of(masks) & bubble).sum() < 0.35 * bubble.sum()
+    assert dice(masks.voxels == LEFT, chest.left) > 0.9
+
+
 @pytest.mark.real
 def test_real_lungs_match_their_reference(real_data: Path) -> None:
     folder = real_data / "ct" / "chest_dicom_64"
@@ -146,7 +211,7 @@ def test_real_lungs_match_their_reference(real_data: Path) -> None:
     direction = np.array(reference.GetDirection()).reshape(3, 3)[:, ::-1]
     affine = affine_from(spacing_mm=reference.GetSpacing()[::-1], origin_mm=reference.GetOrigin(), direction=direction)
     whole, _ = canonical(sitk.GetArrayFromImage(reference) > 0, affine)
-    assert dice(lungs_of(masks), whole) >= 0.95
+    assert dice(lungs_of(masks), whole) >= 0.97
     assert_sides_are_right(masks)
 
 
@@ -156,8 +221,8 @@ def test_real_lung_bases_of_an_abdomen_scan_match_a_segmenters(real_data: Path) 
     masks = threshold_masks(read_path(folder / "example_ct.nii.gz"), NAMES)
     other = read_masks(folder / "example_seg_fast_force_split.nii.gz")
     voxels, _ = canonical(other.voxels, other.affine)
-    assert dice(masks.voxels == LEFT, np.isin(voxels, (10, 11))) > 0.9
-    assert dice(masks.voxels == RIGHT, np.isin(voxels, (12, 13, 14))) > 0.9
+    assert dice(masks.voxels == LEFT, np.isin(voxels, (10, 11))) >= 0.95
+    assert dice(masks.voxels == RIGHT, np.isin(voxels, (12, 13, 14))) >= 0.95
 
 
 @pytest.mark.real

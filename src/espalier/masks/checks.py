@@ -1,133 +1,114 @@
-"""Light checks of masks: is anything there, is it of a plausible size, and is left on the left."""
+"""Checks of masks before anyone trains on them: volume, place, form, HU, fit to the scan, and a second source."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
-from espalier.geometry import world_mm
+from espalier.cohort.volume import Volume
 from espalier.masks.files import Masks
+from espalier.masks.fit import is_misplaced
+from espalier.masks.forms import all_end_flat, form_reasons
+from espalier.masks.places import misplaced_sides, out_of_order
+from espalier.masks.plausible import BOTH_LUNGS, LUNGS, volume_reasons
+from espalier.masks.presence import is_expected
+from espalier.masks.structures import PARTS
+from espalier.masks.tissue import lung_reasons, tissue_reasons
+from espalier.masks.verdicts import verdict_on
+from espalier.masks.view import View, view_of
 
-Verdict = Literal["trust", "down_weight", "drop"]
-
-PLAUSIBLE_ML: Final[Mapping[str, tuple[float, float]]] = {
-    "lung_left": (400.0, 5000.0),
-    "lung_right": (500.0, 6000.0),
-    "lung_upper_lobe_left": (150.0, 3000.0),
-    "lung_lower_lobe_left": (100.0, 2500.0),
-    "lung_upper_lobe_right": (150.0, 2500.0),
-    "lung_middle_lobe_right": (50.0, 1500.0),
-    "lung_lower_lobe_right": (100.0, 2500.0),
-    "heart": (200.0, 2000.0),
-    "liver": (500.0, 5000.0),
-    "spleen": (30.0, 2000.0),
-    "kidney_left": (40.0, 600.0),
-    "kidney_right": (40.0, 600.0),
-    "bowel": (200.0, 6000.0),
-    "body": (3000.0, 250000.0),
-    "bone": (100.0, 20000.0),
-}
-"""Wide bounds for adults, disease included; outside them a mask is more likely wrong than the patient unusual."""
-
-LITTLE_OVERLAP: Final = 0.5
+MOST_OUTSIDE: Final = 0.1
+LEAST_AGREEMENT: Final = 0.7
+"""Dice with a second source. Thresholds lose consolidated lung, so a sound pair of sources may well stand at 0.8."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """One structure of one scan: its volume, its centre along world x, and whether the grid cuts it."""
+def check_masks(
+    masks: Masks, volume: Volume, *, second: Masks | None = None, least_agreement: float = LEAST_AGREEMENT
+) -> list[dict[str, Any]]:
+    """Return a row per structure in the order of the values: `structure`, `volume_ml`, `verdict`, `reasons`, `agreement`.
 
-    volume_ml: float
-    x_mm: float
-    cut: bool
-
-
-def check_masks(masks: Masks, *, overlap: float = 1.0) -> list[dict[str, Any]]:
-    """Return a row per structure with `structure`, `volume_ml`, `verdict` and `reasons`, in the order of the values.
-
-    Verdicts: `drop` where nothing is there or left and right are swapped, `down_weight` where the volume is outside
-    the plausible range or the masks cover little of the scan, else `trust`. A structure that the field of view cuts
-    may be smaller than the range.
+    `espalier.masks.verdicts` says what each reason means, which of them taint the whole scan, and what the rows come to.
 
     Parameters
     ----------
     masks
         One scan's, with names.
-    overlap
-        Share of the smaller of mask and scan that lies in the other.
+    volume
+        The scan itself.
+    second
+        Masks of the same scan from another source, as `threshold_masks` gives them; lobes are held against whole lungs.
+    least_agreement
+        Dice below which the sources disagree.
     """
-    found = _measure(masks)
-    swapped = _swapped(found)
+    view = view_of(masks, volume)
+    volumes_ml = _volumes_ml(masks)
+    everywhere = _scan_reasons(masks, view, volumes_ml)
+    sides, order = misplaced_sides(view, volumes_ml), out_of_order(view, volumes_ml)
+    lungs = lung_reasons(view, volumes_ml)
+    agreements = {} if second is None else _agreements(view, view_of(second, volume), volumes_ml)
     rows = []
-    for structure, one in found.items():
-        reasons = _reasons(structure, one, overlap) + (["sides_swapped"] if structure in swapped else [])
-        verdict: Verdict = "trust" if not reasons else "down_weight"
-        if {"empty", "sides_swapped"} & set(reasons):
-            verdict = "drop"
-        rows.append({"structure": structure, "volume_ml": round(one.volume_ml, 3), "verdict": verdict, "reasons": reasons})
+    for structure, volume_ml in volumes_ml.items():
+        agreement = agreements.get(structure)
+        if volume_ml == 0:
+            reasons = ["empty" if is_expected(view, structure, volumes_ml) else "not_shown"]
+        else:
+            reasons = list(dict.fromkeys([*everywhere, *_reasons(view, structure, volume_ml)]))
+            reasons += [word for word, wrong in (("sides_swapped", sides), ("out_of_order", order)) if structure in wrong]
+            reasons += lungs if structure in BOTH_LUNGS else []
+            reasons += ["sources_disagree"] if agreement is not None and agreement < least_agreement else []
+        row = {"structure": structure, "volume_ml": round(volume_ml, 3), "verdict": verdict_on(reasons)}
+        rows.append(row | {"reasons": reasons, "agreement": agreement})
     return rows
 
 
-def is_usable(rows: list[dict[str, Any]]) -> bool:
-    """Tell whether a scan's masks may be trained on: something is there, and no side is swapped.
-
-    An empty structure is no fault (a chest scan shows no kidney); swapped sides are, and they taint the whole scan.
-    """
-    return any(row["verdict"] != "drop" for row in rows) and not any("sides_swapped" in row["reasons"] for row in rows)
+def _reasons(view: View, structure: str, volume_ml: float) -> list[str]:
+    mask = view.of(structure)
+    reasons = volume_reasons(structure, volume_ml, cut=not mask.any() or view.is_cut(mask))
+    return reasons + tissue_reasons(view, structure) + form_reasons(view, structure)
 
 
-def _reasons(structure: str, one: _Found, overlap: float) -> list[str]:
-    if one.volume_ml == 0:
-        return ["empty"]
-    low, high = PLAUSIBLE_ML.get(structure, (0.0, float("inf")))
+def _scan_reasons(masks: Masks, view: View, volumes_ml: Mapping[str, float]) -> list[str]:
+    """Return what is wrong with all masks of the scan together."""
     reasons = []
-    if one.volume_ml < low and not one.cut:
-        reasons.append("volume_small")
-    if one.volume_ml > high:
-        reasons.append("volume_large")
-    if overlap < LITTLE_OVERLAP:
-        reasons.append("little_overlap")
+    inside = float((view.labels > 0).sum()) * view.block_ml
+    total = sum(volumes_ml.values())
+    beyond = total > 0 and inside < (1 - MOST_OUTSIDE) * total and _reaches_beyond(masks, view)
+    if beyond:
+        reasons.append("outside_scan")
+    if total > 0 and is_misplaced(view):
+        reasons.append("misplaced")
+    if all_end_flat(view):
+        reasons.append("cut_flat")
     return reasons
 
 
-def _swapped(found: Mapping[str, _Found]) -> set[str]:
-    """Return the structures whose left and right parts stand in the wrong order; world x runs to the patient's left."""
-    sides: dict[str, dict[str, list[str]]] = {}
-    for name, one in found.items():
-        stem, _, side = name.rpartition("_")
-        if side in {"left", "right"} and one.volume_ml > 0:
-            paired = "lung" if stem.startswith("lung") else stem
-            sides.setdefault(paired, {"left": [], "right": []})[side].append(name)
-    swapped: set[str] = set()
-    for pair in sides.values():
-        if pair["left"] and pair["right"] and _centre(found, pair["left"]) <= _centre(found, pair["right"]):
-            swapped |= {*pair["left"], *pair["right"]}
-    return swapped
+def _reaches_beyond(masks: Masks, view: View) -> bool:
+    """Tell whether some labelled voxel lies more than a block outside the scan, rounding aside."""
+    index = np.argwhere(masks.voxels)
+    to_block = np.linalg.inv(view.affine) @ masks.affine
+    ends = np.array([index.min(axis=0), index.max(axis=0)])
+    corners = np.array([[ends[i, 0], ends[j, 1], ends[k, 2], 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+    places = (corners @ to_block.T)[:, :3]
+    return bool((places < -1.5).any() or (places > np.asarray(view.labels.shape) + 0.5).any())
 
 
-def _centre(found: Mapping[str, _Found], names: list[str]) -> float:
-    weights = [found[n].volume_ml for n in names]
-    return float(np.average([found[n].x_mm for n in names], weights=weights))
+def _volumes_ml(masks: Masks) -> dict[str, float]:
+    counts = np.zeros(256, dtype=np.int64)
+    for plane in masks.voxels:
+        counts += np.bincount(plane.ravel(), minlength=256)
+    voxel_ml = abs(float(np.linalg.det(masks.affine[:3, :3]))) / 1000
+    return {name: float(counts[value]) * voxel_ml for value, name in sorted(masks.names.items())}
 
 
-def _measure(masks: Masks) -> dict[str, _Found]:
-    along = [_counts(masks, axis) for axis in range(3)]
-    voxel_ml = abs(float(np.linalg.det(masks.affine[:3, :3]))) / 1000.0
-    found = {}
-    for value, name in sorted(masks.names.items()):
-        counts = [profile[value] for profile in along]
-        total = int(counts[0].sum())
-        centre = [float(_mean_index(c)) for c in counts] if total else [0.0, 0.0, 0.0]
-        cut = any(bool(c[0] or c[-1]) for c in counts)
-        found[name] = _Found(total * voxel_ml, float(world_mm(masks.affine, centre)[0]), cut)
+def _agreements(one: View, other: View, wanted: Mapping[str, float]) -> dict[str, float]:
+    """Return Dice with the second source for each structure that it holds, or holds together with others."""
+    wholes = {"lung_left": LUNGS["left"], "lung_right": LUNGS["right"]}
+    found: dict[str, float] = {}
+    for name in other.values:
+        whole = wholes.get(name, (name, *(part for parts in PARTS.get(name, ()) for part in parts)))
+        own = [part for part in whole if part in wanted]
+        mine, theirs = one.of(*own), other.of(name)
+        if own:
+            dice = 2 * float((mine & theirs).sum()) / float(mine.sum() + theirs.sum())
+            found |= dict.fromkeys(own, round(dice, 4))
     return found
-
-
-def _counts(masks: Masks, axis: int) -> Int64[np.ndarray, "256 n"]:
-    planes = np.moveaxis(masks.voxels, axis, 0)
-    return np.stack([np.bincount(plane.ravel(), minlength=256) for plane in planes], axis=1)
-
-
-def _mean_index(counts: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, ""]:
-    return np.asarray((counts * np.arange(len(counts))).sum() / counts.sum())

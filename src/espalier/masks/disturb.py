@@ -1,13 +1,107 @@
-"""Masks made worse on purpose: a share of their boundary voxels eroded or dilated (Li et al. 2025, mask noise ablation)."""
+"""Masks made worse on purpose.
 
-from typing import Final
+A share of the boundary voxels eroded or dilated is the published ablation of mask noise (Li et al. 2025); gross faults of
+a share of the scans are the one it lacks: sides swapped, a structure missing, all masks shifted by 20 mm.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8, UInt64
 
+from espalier.geometry import Triple
+from espalier.outputs import safe_id
+
+GrossKind = Literal["swap", "missing", "shift"]
+SHIFT_MM: Final = 20.0
+OTHER_SIDE: Final = {"lung_middle_lobe_right": "lung_upper_lobe_left"}
+"""Whose side has no structure of the same name: the middle lobe's counterpart, the lingula, is part of the upper lobe."""
+
 Labels = UInt8[np.ndarray, "z y x"]
 STEPS: Final = ((0, -1), (0, 1), (1, -1), (1, 1), (2, -1), (2, 1))
 """The six face neighbours, as (axis, step)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GrossFault:
+    """What is wrong with all masks of one scan.
+
+    Attributes
+    ----------
+    values
+        What each structure's number becomes; 0 makes it background.
+    step
+        Voxels along z, y, x by which the masks are moved.
+    """
+
+    values: UInt8[np.ndarray, " 256"]
+    step: tuple[int, int, int] = (0, 0, 0)
+
+
+def draw_fault(
+    kind: GrossKind, structures: Sequence[str], spacing_mm: Triple, *, share: float, seed: int, scan: str
+) -> GrossFault | None:
+    """Return the gross fault of a scan, or None where it has none; a pure function of its arguments.
+
+    A larger share takes in every scan that a smaller one does, with the same fault.
+
+    Parameters
+    ----------
+    kind
+        `swap` gives each structure of a side the number of its counterpart, `missing` makes one structure background,
+        `shift` moves all masks by 20 mm along one of the axes, up or down.
+    structures
+        Names of the numbers 1, 2, … of the masks.
+    spacing_mm
+        Of the masks along z, y, x.
+    share
+        Of all scans that are to have the fault, between 0 and 1.
+    seed, scan
+        Of the run, and the scan's id.
+
+    Raises
+    ------
+    ValueError
+        For `swap` where no structure has a counterpart on the other side.
+    """
+    draws = np.random.default_rng([seed, int(safe_id("gross fault", scan), 16)])
+    if draws.random() >= share:
+        return None
+    values = np.arange(256, dtype=np.uint8)
+    if kind == "swap":
+        return GrossFault(swapped_sides(structures))
+    if kind == "missing":
+        values[1 + int(draws.integers(len(structures)))] = 0
+        return GrossFault(values)
+    axis, sign = int(draws.integers(3)), int(draws.choice((-1, 1)))
+    step = [0, 0, 0]
+    step[axis] = sign * max(1, round(SHIFT_MM / spacing_mm[axis]))
+    return GrossFault(values, (step[0], step[1], step[2]))
+
+
+def swapped_sides(structures: Sequence[str]) -> UInt8[np.ndarray, " 256"]:
+    """Return for each number that of the structure's counterpart on the other side, its own where there is none.
+
+    Raises
+    ------
+    ValueError
+        When no structure has one.
+    """
+    values = np.arange(256, dtype=np.uint8)
+    for number, name in enumerate(structures, start=1):
+        other = OTHER_SIDE.get(name) or _other_side(name)
+        if other != name and other in structures:
+            values[number] = structures.index(other) + 1
+    if (values == np.arange(256)).all():
+        raise ValueError(f"none of {', '.join(structures)} has a counterpart on the other side")
+    return values
+
+
+def _other_side(name: str) -> str:
+    exchanged = {"left": "right", "right": "left"}
+    return "_".join(exchanged.get(word, word) for word in name.split("_"))
 
 
 def disturb_boundary(masks: Labels, *, share: float, seed: int, origin: tuple[int, int, int] = (0, 0, 0)) -> Labels:

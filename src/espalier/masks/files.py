@@ -1,10 +1,11 @@
 """Multi-label masks as NIfTI, with their names in the header extension as TotalSegmentator writes them."""
 
 import gzip
+import json
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,9 @@ from espalier.outputs import written_whole
 LABEL: Final = re.compile(r'<Label\s+Key="(\d+)"[^>]*>\s*<!\[CDATA\[(.*?)\]\]>\s*</Label>', re.DOTALL)
 LPS_OF_RAS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
 ZYX_OF_XYZ: Final = np.eye(4)[[2, 1, 0, 3]]
+COMMENT: Final = 6
+"""Code of a NIfTI header extension that holds plain text."""
+MADE_BY: Final = "espalier_made_by"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,14 @@ class Masks:
         From index (z, y, x) to world, LPS+, in mm.
     names
         What each value stands for; empty where the file does not say.
+    made_by
+        What made them: segmenter, its version, its settings; empty where the file does not say.
     """
 
     voxels: UInt8[np.ndarray, "z y x"]
     affine: Affine
     names: Mapping[int, str]
+    made_by: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_masks(path: Path) -> Masks:
@@ -76,7 +83,8 @@ def read_masks(path: Path) -> Masks:
             expected="three independent axes",
             do="Write the mask with the affine of its scan.",
         )
-    return Masks(np.ascontiguousarray(_as_labels(voxels, path).transpose(2, 1, 0)), affine, _names_in(header))
+    labels = np.ascontiguousarray(_as_labels(voxels, path).transpose(2, 1, 0))
+    return Masks(labels, affine, _names_in(header), _made_by_in(header))
 
 
 def write_masks(path: Path, masks: Masks) -> None:
@@ -90,6 +98,9 @@ def write_masks(path: Path, masks: Masks) -> None:
     nifti.header.set_sform(affine, code="aligned")
     if masks.names:
         nifti.header.extensions.append(nibabel.nifti1.Nifti1Extension(0, _extension(masks.names)))
+    if masks.made_by:
+        told = json.dumps({MADE_BY: dict(masks.made_by)}, sort_keys=True).encode()
+        nifti.header.extensions.append(nibabel.nifti1.Nifti1Extension(COMMENT, told))
     with written_whole(path) as partial:
         partial.write_bytes(gzip.compress(nifti.to_bytes(), compresslevel=4, mtime=0))
 
@@ -132,11 +143,26 @@ def _fits(voxels: Shaped[np.ndarray, "..."]) -> bool:
 
 def _names_in(header: Any) -> dict[int, str]:
     for extension in header.extensions:
-        content = extension.get_content()
-        text = content.decode("utf-8", errors="replace") if isinstance(content, bytes) else str(content)
-        if found := LABEL.findall(text):
+        if found := LABEL.findall(_text(extension)):
             return {int(value): name.strip() for value, name in found}
     return {}
+
+
+def _made_by_in(header: Any) -> dict[str, str]:
+    for extension in header.extensions:
+        text = _text(extension).rstrip("\0")
+        if extension.get_code() == COMMENT and MADE_BY in text:
+            try:
+                told = json.loads(text)[MADE_BY]
+                return {str(name): str(value) for name, value in told.items()}
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue  # a comment of somebody else that only names ours
+    return {}
+
+
+def _text(extension: Any) -> str:
+    content = extension.get_content()
+    return content.decode("utf-8", errors="replace") if isinstance(content, bytes) else str(content)
 
 
 def _extension(names: Mapping[int, str]) -> bytes:

@@ -7,13 +7,13 @@ from jaxtyping import Float32
 from scipy import ndimage
 
 from espalier.geometry import Triple
-from espalier.masks.airways import find_airways
+from espalier.masks.consolidation import with_consolidations
+from espalier.masks.gas import GAS_HU, without_bowel_gas
 from espalier.masks.shapes import Mask, Pieces, closed, filled, grown, pieces, shrunk
 
 LUNG_HU: Final = -400.0
-GAS_HU: Final = -950.0
-MOST_GAS: Final = 0.6
-"""A piece with a larger share below -950 HU is gas in the bowel, unless it is of a lung's size."""
+MOST_GAS: Final = 0.2
+"""A piece of which more lies deep in gas is gas in the bowel, unless it is of a lung's size."""
 
 LUNG_ML: Final = 300.0
 PIECE_ML: Final = 10.0
@@ -26,7 +26,7 @@ APART_MM: Final = 40.0
 Hu = Float32[np.ndarray, "z y x"]
 
 
-def find_lungs(hu: Hu, body: Mask, bone: Mask, spacing_mm: Triple) -> tuple[Mask, Mask]:
+def find_lungs(hu: Hu, body: Mask, bone: Mask, airways: Mask, spacing_mm: Triple) -> tuple[Mask, Mask]:
     """Return the left and the right lung; both empty where the scan shows none.
 
     Parameters
@@ -37,21 +37,27 @@ def find_lungs(hu: Hu, body: Mask, bone: Mask, spacing_mm: Triple) -> tuple[Mask
         The patient, lungs included.
     bone
         Gives the midline.
+    airways
+        Trachea and main bronchi, which are no lung.
     spacing_mm
         Of that grid.
     """
-    middle = _middle(body, bone)
-    airways = find_airways(hu, body, middle, spacing_mm)
+    middle = midline(body, bone)
     air = body & (hu < LUNG_HU) & ~grown(airways, 3.0, spacing_mm)
-    lungs = _without_gas(pieces(air), hu, spacing_mm)
+    lungs = without_bowel_gas(_without_gas(pieces(air), hu, spacing_mm), hu, body, spacing_mm)
     left, right = _sides(lungs, middle, spacing_mm)
-    walls = grown(airways, 1.0, spacing_mm)
-    left, right = (_with_vessels(side, body & ~walls, spacing_mm) for side in (left, right))
+    within = body & ~grown(airways, 1.0, spacing_mm)
+    left, right = (_with_vessels(side, within, spacing_mm) for side in (left, right))
+    solid, smooth = within & ~grown(bone, 2.0, spacing_mm), ndimage.uniform_filter(hu, 3)
+    left, right = (
+        with_consolidations(side, smooth, solid, middle, spacing_mm, outwards=outwards)
+        for side, outwards in ((left, 1), (right, -1))
+    )
     both = left & right
     return left & ~both, right & ~both
 
 
-def _middle(body: Mask, bone: Mask) -> float:
+def midline(body: Mask, bone: Mask) -> float:
     """Return the index along x of the patient's midline: half the bone lies on either side, or half the body."""
     along = (bone if bone.sum() > 1000 else body).sum(axis=(0, 1)).cumsum()
     return float(np.searchsorted(along, along[-1] / 2))
@@ -64,7 +70,7 @@ def _without_gas(found: Pieces, hu: Hu, spacing_mm: Triple) -> Mask:
     if not len(large):
         return np.zeros(hu.shape, dtype=bool)
     ml = ml[: len(large)]
-    gas = ndimage.mean(hu < GAS_HU, found.labels, large)
+    gas = ndimage.mean(ndimage.uniform_filter(hu, 3) < GAS_HU, found.labels, large)
     at_top = np.isin(large, np.unique(found.labels[-2:]))
     low = [s[0].start for s in ndimage.find_objects(found.labels)]
     main = (ml >= LUNG_ML) & ((gas < MOST_GAS) | (ml > 3 * LUNG_ML))

@@ -1,25 +1,31 @@
 """The `segment` stage: one file of masks per scan and a table of what they hold and how far to trust it."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
 from espalier.cohort.read import read_scan
-from espalier.errors import ScanError, SettingsError
-from espalier.masks.checks import check_masks, is_usable
+from espalier.cohort.volume import Volume
+from espalier.errors import SettingsError
+from espalier.masks.checks import check_masks
 from espalier.masks.cohort_rows import cohort_key, cohort_rows
+from espalier.masks.command import command_key, command_masks
 from espalier.masks.disturb import disturb_boundary
-from espalier.masks.existing import LABELS, existing_masks, list_masks, match_masks, overlap
+from espalier.masks.existing import existing_masks
 from espalier.masks.files import Masks, write_masks
-from espalier.masks.options import MaskOptions
+from espalier.masks.find import find_masks, found_names
+from espalier.masks.options import CommandOptions, MaskOptions, TotalSegmentatorOptions
+from espalier.masks.sheet import PAGE, write_masks_page
 from espalier.masks.structures import structure_names
 from espalier.masks.threshold import threshold_masks
-from espalier.outputs import hash_file, hash_of, key_of, read_table, table_metadata, write_table
+from espalier.masks.totalsegmentator import totalsegmentator_key, totalsegmentator_masks
+from espalier.masks.verdicts import scan_verdicts
+from espalier.outputs import hash_of, key_of, read_table, table_metadata, write_table
 from espalier.stage import Outcome, Rows, Summary, run_stage, write_set_aside
 
 STAGE: Final = "segment"
@@ -33,9 +39,12 @@ MASK_COLUMNS: Final[Mapping[str, Any]] = {
     "source": pl.String,
     "verdict": pl.String,
     "reasons": pl.List(pl.String),
+    "agreement": pl.Float64,
+    "notes": pl.List(pl.String),
 }
-THRESHOLD_VERSION: Final = 1
-"""Raised whenever thresholds give other masks than before, so that they are made anew."""
+LUNGS: Final = ("lung_left", "lung_right")
+MASKS_VERSION: Final = 2
+"""Raised whenever thresholds give other masks, or the checks other verdicts, so that they are made anew."""
 
 
 def segment(options: MaskOptions, *, folder: Path, workers: int = 1) -> Summary:
@@ -50,14 +59,25 @@ def segment(options: MaskOptions, *, folder: Path, workers: int = 1) -> Summary:
     """
     cohort = cohort_key(folder)
     scans = list(cohort_rows(folder, cohort))
-    plain = asdict(options) | {"cohort": cohort, "version": THRESHOLD_VERSION}
+    plain = asdict(options) | {"cohort": cohort}
     keys = _keys(options, plain, folder)
     key = hash_of(STAGE, [keys[scan] for scan in scans])
     if key_of(folder / TABLE) == key and _complete(folder):
         done = len(_scans_in_table(folder))
         return _summary(done, len(scans) - done, 0, folder)
     _forget_lost(folder, scans)
-    outcome = run_stage(STAGE, _segment_one, scans, folder=folder, keys=keys, options=plain, workers=workers)
+    outcome = run_stage(
+        STAGE,
+        _segment_one,
+        scans,
+        folder=folder,
+        keys=keys,
+        options=plain,
+        workers=workers,
+        threads=max(1, (os.cpu_count() or 1) // workers) if options.source in {"totalsegmentator", "command"} else 1,
+        timeout_s=options.timeout_s,
+        memory_gb=options.memory_gb,
+    )
     _write(outcome, options, folder, key)
     return _summary(outcome.done, len(outcome.set_aside), outcome.fresh, folder)
 
@@ -74,10 +94,7 @@ def mask_structures(folder: Path) -> tuple[str, ...]:
 
 def usable_scans(folder: Path) -> tuple[str, ...]:
     """Return the scans whose masks may be trained on, in the order of the table."""
-    rows: dict[str, Rows] = {}
-    for row in read_masks_table(folder).to_dicts():
-        rows.setdefault(row["scan"], []).append(row)
-    return tuple(scan for scan, own in rows.items() if is_usable(own))
+    return tuple(scan for scan, verdict in scan_verdicts(folder).items() if verdict != "drop")
 
 
 def mask_path(folder: Path, scan: str) -> Path:
@@ -89,48 +106,50 @@ def _segment_one(folder: Path, scan: str, options: Mapping[str, Any]) -> Rows:
     path = mask_path(folder, scan)
     # A mask of other settings must not outlive the scan's being set aside.
     path.unlink(missing_ok=True)
-    masks, shared = _masks_of(folder, scan, options)
+    row = cohort_rows(folder, options["cohort"])[scan]
+    volume = read_scan(row, folder=folder)
+    masks, notes = _masks_of(volume, row, options, folder=folder)
     if options["disturb"] > 0:
         seed = int(hash_of(options["seed"], scan)[:8], 16)
         masks = replace(masks, voxels=disturb_boundary(masks.voxels, share=options["disturb"], seed=seed))
-    rows = check_masks(masks, overlap=shared)
+    second = threshold_masks(volume, LUNGS, source=scan) if options["check_lungs"] else None
+    rows = check_masks(masks, volume, second=second)
     write_masks(path, masks)
-    return [{"scan": scan, "source": options["source"], **row} for row in rows]
+    return [{"scan": scan, "source": options["source"], "notes": notes, **row} for row in rows]
 
 
-def _masks_of(folder: Path, scan: str, options: Mapping[str, Any]) -> tuple[Masks, float]:
-    row = cohort_rows(folder, options["cohort"])[scan]
-    structures = structure_names(options["structures"])
-    if options["source"] == "threshold":
-        return threshold_masks(read_scan(row, folder=folder), structures, source=scan), 1.0
-    root = folder / str(options["folder"])
-    matches = match_masks(folder, options["cohort"], _listing(root, options["listing"]))
-    masks = existing_masks(root, matches[scan], structures, scan=scan)
-    shared = overlap(masks, read_scan(row, folder=folder))
-    if shared == 0:
-        raise ScanError(
-            scan,
-            code="mask_elsewhere",
-            found=f"its mask {matches[scan][0]} lies wholly outside the scan",
-            expected="a mask of the same patient in the same place",
-            do="Write the mask with the affine of its scan.",
-        )
-    return masks, shared
+def _masks_of(volume: Volume, row: Mapping[str, Any], options: Mapping[str, Any], *, folder: Path) -> tuple[Masks, list[str]]:
+    """Return the masks of the scan of `row`, with reason codes of what is unusual about them but no fault."""
+    structures, scan, source = structure_names(options["structures"]), row["scan"], options["source"]
+    if source == "threshold":
+        return threshold_masks(volume, structures, source=scan), []
+    if source == "totalsegmentator":
+        own = TotalSegmentatorOptions(**options["totalsegmentator"])
+        return totalsegmentator_masks(volume, structures, options=own, scan=scan, folder=folder), []
+    if source == "command":
+        given = command_masks(volume, structures, options=CommandOptions(**options["command"]), scan=scan, folder=folder)
+    else:
+        names = found_names(folder, options["found"])[scan]
+        root = folder / str(options["folder"])
+        given = existing_masks(volume, structures, root=root, names=names, row=row, folder=folder)
+    return given.masks, list(given.notes)
 
 
 def _keys(options: MaskOptions, plain: dict[str, Any], folder: Path) -> dict[str, str]:
-    """Return for each scan the hash of all that its masks depend on; note in `plain` which files were seen."""
+    """Return for each scan the hash of all that its masks depend on; note in `plain` which files were found."""
     rows = cohort_rows(folder, plain["cohort"])
-    settings = asdict(options)
-    if options.source == "threshold":
-        return {scan: hash_of(settings, THRESHOLD_VERSION, row) for scan, row in rows.items()}
-    root = folder / _existing_folder(options, folder)
-    listing = list_masks(root)
-    plain["listing"] = hash_of(listing)
-    labels = hash_of([hash_file(p) for p in sorted(root.rglob(LABELS))])
-    matches = match_masks(folder, plain["cohort"], listing)
-    hashes = {scan: [hash_file(root / name) for name in names] for scan, names in matches.items()}
-    return {scan: hash_of(settings, row, matches[scan], hashes[scan], labels) for scan, row in rows.items()}
+    settings = {name: value for name, value in asdict(options).items() if name not in {"timeout_s", "memory_gb"}}
+    about: Mapping[str, Any] = {}
+    found: Mapping[str, str] = {}
+    if options.source == "totalsegmentator":
+        about = totalsegmentator_key(options.totalsegmentator, folder=folder)
+    elif options.source == "command":
+        about = command_key(options.command, folder=folder)
+    elif options.source == "existing":
+        root = folder / _existing_folder(options, folder)
+        given = find_masks(root, structure_names(options.structures), folder=folder, cohort=plain["cohort"])
+        plain["found"], found = given.key, given.keys
+    return {scan: hash_of(settings, MASKS_VERSION, about, row, found.get(scan)) for scan, row in rows.items()}
 
 
 def _existing_folder(options: MaskOptions, folder: Path) -> str:
@@ -144,13 +163,6 @@ def _existing_folder(options: MaskOptions, folder: Path) -> str:
             do="Move the existing masks.",
         )
     return options.folder
-
-
-@lru_cache(maxsize=2)
-def _listing(root: Path, key: str) -> tuple[str, ...]:
-    """Return the files below `root`, listed once per process; `key` is the hash of the list that the stage saw."""
-    del key
-    return list_masks(root)
 
 
 def _complete(folder: Path) -> bool:
@@ -178,9 +190,11 @@ def _write(outcome: Outcome, options: MaskOptions, folder: Path, key: str) -> No
     frame = pl.DataFrame([{name: row[name] for name in MASK_COLUMNS} for row in outcome.rows], schema=dict(MASK_COLUMNS))
     structures = json.dumps(structure_names(options.structures))
     write_table(folder / TABLE, frame, kind="masks", key=key, more={"structures": structures}, private=True)
+    write_masks_page(folder)
 
 
 def _summary(done: int, set_aside: int, fresh: int, folder: Path) -> Summary:
     usable = len(usable_scans(folder))
     words = f"masks of {done} scans, {usable} of them to be trusted; {fresh} worked on now."
-    return Summary(verb=STAGE, done=done, set_aside=set_aside, words=words, wrote=(folder / TABLE, folder / MASKS))
+    wrote = (folder / TABLE, folder / PAGE, folder / MASKS)
+    return Summary(verb=STAGE, done=done, set_aside=set_aside, words=words, wrote=wrote)

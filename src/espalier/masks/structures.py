@@ -16,7 +16,7 @@ STRUCTURES: Final[Mapping[str, tuple[str, ...]]] = {
         "heart",
     ),
     "abdomen": ("liver", "spleen", "kidney_left", "kidney_right", "bowel"),
-    "threshold": ("lung_left", "lung_right", "body", "bone"),
+    "threshold": ("lung_left", "lung_right", "body", "bone", "airways", "mediastinum"),
 }
 """Named sets: the paper's chest and abdomen (Li et al. 2025, masks) and what thresholds find without weights."""
 
@@ -79,7 +79,7 @@ def values_of(structure: str, names: Mapping[int, str]) -> tuple[int, ...]:
 
 
 def finding_structures(findings: str) -> Mapping[str, tuple[str, ...]]:
-    """Return for each finding of a set (`ct-rate`, `ratic`) the structures it belongs to; empty where it has no one place.
+    """Return for each finding of a set (`ct-rate`, `rad-chestct`, `ratic`) its structures; empty where it has no one place.
 
     Raises
     ------

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from espalier.masks.environments import describe_environment, environment_names
+
 EXTRAS: Final[Mapping[str, str]] = {
     "torch": "train",
     "onnxruntime": "predict",
@@ -25,7 +27,7 @@ PROGRAMS: Final[Mapping[str, str]] = {
 
 
 def examine() -> dict[str, str]:
-    """Return one line for each thing looked at: machine, packages by extra, programs."""
+    """Return one line for each thing looked at: machine, packages by extra, programs, environments of segmenters."""
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     told = {"python": platform.python_version(), "processors": str(os.cpu_count()), "disk here": f"{free:.0f} GB free"}
     for package, extra in EXTRAS.items():
@@ -33,7 +35,7 @@ def examine() -> dict[str, str]:
     told |= _accelerators() if _version("torch") else {}
     for program, words in PROGRAMS.items():
         told[program] = shutil.which(program) or f"not found; {words}"
-    return told
+    return told | {name: describe_environment(name) for name in environment_names()}
 
 
 def _version(package: str) -> str | None:

@@ -9,7 +9,8 @@ from typing import Any, Final
 from espalier.cohort.read import read_scan
 from espalier.masks.cohort_rows import cohort_key, cohort_rows
 from espalier.masks.files import read_masks
-from espalier.masks.segment import TABLE, mask_path, mask_structures, usable_scans
+from espalier.masks.segment import TABLE, mask_path, mask_structures
+from espalier.masks.verdicts import scan_weights
 from espalier.outputs import hash_file, hash_of, key_of, read_json, write_json
 from espalier.stage import Outcome, Rows, Summary, run_stage, write_set_aside
 from espalier.store.format import write_array
@@ -34,19 +35,21 @@ def prepare(options: StoreOptions, *, folder: Path, workers: int = 1) -> Summary
     rows = cohort_rows(folder, cohort)
     scans = list(rows)
     table = hash_file(folder / TABLE) if (folder / TABLE).is_file() else ""
-    masked = {scan: hash_file(mask_path(folder, scan)) for scan in _usable(folder, table) if scan in rows}
+    weights = {scan: weight for scan, weight in _weights(folder, table).items() if weight > 0 and scan in rows}
+    masked = {scan: hash_file(mask_path(folder, scan)) for scan in weights}
     structures = mask_structures(folder) if table else ()
     # The window is applied when a crop is read: another one needs no new arrays.
     settings = {"spacing_mm": options.spacing_mm, "shape": options.shape}
     keys = {scan: hash_of(PREPROCESSING_VERSION, settings, row, masked.get(scan, "")) for scan, row in rows.items()}
-    key = hash_of(STAGE, options, structures, [keys[scan] for scan in scans])
+    # How far masks are trusted stands in the store's table alone: another verdict needs no new arrays.
+    key = hash_of(STAGE, options, structures, [keys[scan] for scan in scans], weights)
     if key_of(folder / STORE) == key and (ready := _complete(folder)) is not None:
         return _summary(folder, ready, set_aside=len(scans) - len(ready), fresh=0)
     (folder / STORE).unlink(missing_ok=True)
     _forget_lost(folder, scans)
     plain = settings | {"cohort": cohort, "table": table}
     outcome = run_stage(STAGE, _prepare_one, scans, folder=folder, keys=keys, options=plain, workers=workers)
-    entries = _write(outcome, options, structures, folder, key)
+    entries = _write(outcome, options, weights, structures, folder=folder, key=key)
     return _summary(folder, entries, set_aside=len(outcome.set_aside), fresh=outcome.fresh)
 
 
@@ -65,7 +68,7 @@ def _prepare_one(folder: Path, scan: str, options: Mapping[str, Any]) -> Rows:
     volume = read_scan(cohort_rows(folder, options["cohort"])[scan], folder=folder)
     affine = stored_grid(volume.grid, store_options).affine
     write_array(paths[False], preprocess(volume, store_options, source=scan), affine)
-    usable = scan in _usable(folder, options["table"])
+    usable = _weights(folder, options["table"]).get(scan, 0.0) > 0
     if usable:
         masks = read_masks(mask_path(folder, scan))
         write_array(paths[True], preprocess_masks(masks, volume.grid, store_options), affine)
@@ -74,8 +77,8 @@ def _prepare_one(folder: Path, scan: str, options: Mapping[str, Any]) -> Rows:
 
 
 @lru_cache(maxsize=2)
-def _usable(folder: Path, table: str) -> frozenset[str]:
-    return frozenset(usable_scans(folder)) if table else frozenset()
+def _weights(folder: Path, table: str) -> Mapping[str, float]:
+    return scan_weights(folder) if table else {}
 
 
 def _complete(folder: Path) -> Mapping[str, Any] | None:
@@ -97,9 +100,22 @@ def _forget_lost(folder: Path, scans: list[str]) -> None:
 
 
 def _write(
-    outcome: Outcome, options: StoreOptions, structures: tuple[str, ...], folder: Path, key: str
+    outcome: Outcome,
+    options: StoreOptions,
+    weights: Mapping[str, float],
+    structures: tuple[str, ...],
+    *,
+    folder: Path,
+    key: str,
 ) -> Mapping[str, Mapping[str, Any]]:
-    entries = {row["scan"]: {"mask": row["mask"], "sha256": row["sha256"]} for row in outcome.rows}
+    entries = {
+        row["scan"]: {
+            "mask": row["mask"],
+            "mask_weight": weights[row["scan"]] if row["mask"] else 0.0,
+            "sha256": row["sha256"],
+        }
+        for row in outcome.rows
+    }
     named = {name for entry in entries.values() for name in entry["sha256"]}
     for path in sorted((folder / ARRAYS).glob("*.b2nd")):
         if path.name not in named:

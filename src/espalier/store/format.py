@@ -47,18 +47,18 @@ def write_array(path: Path, voxels: Array, affine: Affine) -> None:
         "spacing_mm": list(spacing_mm(affine)),
         "affine_lps": np.asarray(affine, dtype=np.float64).ravel().tolist(),
     }
+    stored = blosc2.asarray(
+        np.ascontiguousarray(voxels),
+        chunks=voxels.shape,
+        blocks=block,
+        cparams=cparams,
+        dparams=blosc2.DParams(nthreads=1),
+        contiguous=True,
+    )
+    stored.schunk.vlmeta[NOTE] = note
     with written_whole(path) as partial:
-        stored = blosc2.asarray(
-            np.ascontiguousarray(voxels),
-            chunks=voxels.shape,
-            blocks=block,
-            cparams=cparams,
-            dparams=blosc2.DParams(nthreads=1),
-            urlpath=str(partial),
-            mode="w",
-            contiguous=True,
-        )
-        stored.schunk.vlmeta[NOTE] = note
+        # Written here: blosc2 does not say why it could not write.
+        partial.write_bytes(stored.to_cframe())
 
 
 def open_array(path: Path) -> Stored:

@@ -50,10 +50,15 @@ class Store:
     scans: tuple[str, ...]
     key: str
     masked: Mapping[str, bool] = field(repr=False)
+    mask_weights: Mapping[str, float] = field(repr=False)
 
     def has_masks(self, scan: str) -> bool:
         """Tell whether the scan has masks that may be trained on."""
         return self.masked.get(scan, False)
+
+    def mask_weight(self, scan: str) -> float:
+        """Return how much the scan's masks count in training, from 0 to 1, as the checks of `segment` have it."""
+        return self.mask_weights.get(scan, 1.0) if self.has_masks(scan) else 0.0
 
     def voxels(self, scan: str, box: Box | None = None) -> Int16[np.ndarray, "z y x"]:
         """Return a scan's HU, or the part of it in `box` (three slices along z, y, x)."""
@@ -92,6 +97,8 @@ def open_store(folder: Path) -> Store:
         scans=tuple(content["scans"]),
         key=hash_file(path),
         masked={scan: bool(entry["mask"]) for scan, entry in content["scans"].items()},
+        # Stores from before masks were weighed say nothing: what they hold was trusted.
+        mask_weights={scan: float(entry.get("mask_weight", 1.0)) for scan, entry in content["scans"].items()},
     )
 
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from espalier.masks.disturb import disturb_boundary
+from espalier.masks.disturb import GrossFault, disturb_boundary, draw_fault
 from espalier.store.preprocess import scale_hu
 from espalier.training.inputs import Inputs
 from espalier.training.options import TrainingOptions
@@ -57,8 +57,9 @@ def training_batch(inputs: Inputs, options: TrainingOptions, *, seed: int, epoch
             voxels[place] = voxels[place] * np.float32(factor) + np.float32(shift)
         other = inputs.masks_of[number]
         if other is not None:
-            masks[place] = mask_crop(inputs, other, box, disturb=options.supervision.disturb)
-            weights[place] = 1.0
+            fault = fault_of(inputs, options, other, seed)
+            masks[place] = mask_crop(inputs, other, box, disturb=options.supervision.disturb, fault=fault)
+            weights[place] = inputs.mask_weights[number]
     chosen = list(numbers)
     return Batch(
         torch.from_numpy(voxels),
@@ -75,22 +76,49 @@ def centre_batch(inputs: Inputs, options: TrainingOptions, scans: Sequence[str])
     return torch.from_numpy(np.stack([_voxels(inputs, scan, box) for scan in scans])[:, None])
 
 
-def mask_crop(inputs: Inputs, scan: str, box: Box, *, disturb: float = 0.0) -> UInt8[np.ndarray, "z y x"]:
+def fault_of(inputs: Inputs, options: TrainingOptions, scan: str, seed: int) -> GrossFault | None:
+    """Return the gross fault of a scan's masks in a run of this seed, or None."""
+    kind, share = options.supervision.gross_fault, options.supervision.gross_share
+    if kind is None:
+        return None
+    return draw_fault(kind, inputs.structures, inputs.store.options.spacing_mm, share=share, seed=seed, scan=scan)
+
+
+def mask_crop(
+    inputs: Inputs, scan: str, box: Box, *, disturb: float = 0.0, fault: GrossFault | None = None
+) -> UInt8[np.ndarray, "z y x"]:
     """Return a crop of a scan's masks in the branch's numbers.
 
-    Disturbance belongs to the scan: every crop shows the same disturbed masks, so it is drawn with one voxel around.
+    Faults belong to the scan: every crop shows the same disturbed masks, so it is drawn with one voxel around.
     """
     if disturb <= 0:
-        return inputs.values[inputs.store.masks(scan, box)]
+        return _masks(inputs, scan, box, fault)
     wide = tuple(
         slice(max(0, side.start - 1), min(have, side.stop + 1))
         for side, have in zip(box, inputs.store.options.shape, strict=True)
     )
-    around = inputs.values[inputs.store.masks(scan, (wide[0], wide[1], wide[2]))]
+    around = _masks(inputs, scan, (wide[0], wide[1], wide[2]), fault)
     origin = (wide[0].start, wide[1].start, wide[2].start)
     moved = disturb_boundary(around, share=disturb, seed=scan_seed(scan), origin=origin)
     inner = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(box, wide, strict=True))
     return np.ascontiguousarray(moved[inner])
+
+
+def _masks(inputs: Inputs, scan: str, box: Box, fault: GrossFault | None) -> UInt8[np.ndarray, "z y x"]:
+    """Return masks in the branch's numbers with a gross fault, background where they were moved away from the edge."""
+    if fault is None or not any(fault.step):
+        masks = inputs.values[inputs.store.masks(scan, box)]
+        return masks if fault is None else fault.values[masks]
+    out = np.zeros([side.stop - side.start for side in box], dtype=np.uint8)
+    read, write = [], []
+    for side, step, have in zip(box, fault.step, inputs.store.options.shape, strict=True):
+        first, last = max(0, side.start - step), min(have, side.stop - step)
+        if first >= last:
+            return out
+        read.append(slice(first, last))
+        write.append(slice(first + step - side.start, last + step - side.start))
+    out[tuple(write)] = fault.values[inputs.values[inputs.store.masks(scan, (read[0], read[1], read[2]))]]
+    return out
 
 
 def class_weights(inputs: Inputs, power: float) -> Float32[np.ndarray, " s"]:

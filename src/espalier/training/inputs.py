@@ -14,6 +14,7 @@ from espalier.cohort.splits import SPLITS, read_splits
 from espalier.errors import InputError, MissingError, SettingsError
 from espalier.labels.label import LABELS, read_labels
 from espalier.labels.targets import target_arrays
+from espalier.masks.disturb import swapped_sides
 from espalier.masks.structures import structure_names
 from espalier.outputs import hash_file, hash_of
 from espalier.store.read import Store, open_store
@@ -51,6 +52,8 @@ class Inputs:
         The branch's number of each mask value of the store; 0 for structures that are not learned.
     masks_of
         For each training scan the scan whose masks it learns, or None where it has none.
+    mask_weights
+        How far those masks are trusted, from 0 to 1; 0 where there are none.
     key
         Hash of all of this and of the options.
     """
@@ -62,6 +65,7 @@ class Inputs:
     structures: tuple[str, ...]
     values: UInt8[np.ndarray, " 256"]
     masks_of: tuple[str | None, ...]
+    mask_weights: Float32[np.ndarray, " n"]
     pretrained: Path | None
     key: str
 
@@ -99,7 +103,8 @@ def gather(options: TrainingOptions, *, folder: Path, findings: Sequence[str], s
     values = np.zeros(MASK_VALUES, dtype=np.uint8)
     for number, name in enumerate(structures, start=1):
         values[store.structures.index(name) + 1] = number
-    return Inputs(store, train, validation, tuple(findings), structures, values, masks_of, pretrained, key)
+    mask_weights = np.array([0.0 if scan is None else store.mask_weight(scan) for scan in masks_of], dtype=np.float32)
+    return Inputs(store, train, validation, tuple(findings), structures, values, masks_of, mask_weights, pretrained, key)
 
 
 def _check_crop(options: TrainingOptions, store: Store) -> None:
@@ -164,7 +169,21 @@ def _structures(options: TrainingOptions, store: Store) -> tuple[str, ...]:
             found="the store has no masks",
             do="Run `espalier segment` and `espalier prepare` first, or set weight = 0.",
         )
+    _check_fault(options, names)
     return names
+
+
+def _check_fault(options: TrainingOptions, structures: Sequence[str]) -> None:
+    if options.supervision.gross_fault != "swap":
+        return
+    try:
+        swapped_sides(structures)
+    except ValueError as error:
+        raise SettingsError(
+            "[training.supervision] gross_fault",
+            found=f"swap, but {error}",
+            do='Learn structures of both sides, or take "missing" or "shift".',
+        ) from error
 
 
 def _masks_of(options: TrainingOptions, store: Store, train: Labelled, seed: int) -> tuple[str | None, ...]:

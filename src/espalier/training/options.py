@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from espalier.geometry import Shape
+from espalier.masks.disturb import GrossKind
 from espalier.networks.options import NetworkName, NetworkSize, misfit
 
 MasksOf = Literal["own scan", "other scans"]
@@ -25,6 +26,9 @@ class SupervisionOptions:
         `other scans` is the placebo: each scan learns the masks of another patient, always the same one.
     disturb
         Share of boundary voxels eroded or dilated (Li et al. 2025, mask noise ablation).
+    gross_fault, gross_share
+        A gross fault, and the share of the scans whose masks have it, drawn scan by scan from the run's seed: `swap` for
+        the sides, `missing` for one structure left out, `shift` for masks moved by 20 mm.
     class_balance
         0 weighs all voxels alike; 1 weighs structures by the inverse of their volume; between, by that power of it.
     kind
@@ -37,6 +41,8 @@ class SupervisionOptions:
     structures: str | tuple[str, ...] | None = None
     masks_of: MasksOf = "own scan"
     disturb: float = 0.0
+    gross_fault: GrossKind | None = None
+    gross_share: float = 0.0
     class_balance: float = 0.0
     kind: MaskLossKind = "ce"
     backend: MaskLossBackend = "torch"
@@ -44,9 +50,14 @@ class SupervisionOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.weight < float("inf"):
             raise ValueError(f"weight is {self.weight}: it must be 0 or more")
-        for name, share in (("disturb", self.disturb), ("class_balance", self.class_balance)):
-            if not 0 <= share <= 1:
+        for name in ("disturb", "gross_share", "class_balance"):
+            if not 0 <= (share := getattr(self, name)) <= 1:
                 raise ValueError(f"{name} is {share}: it must lie between 0 and 1")
+        if (self.gross_fault is None) != (self.gross_share == 0):
+            raise ValueError(
+                f"gross_fault is {self.gross_fault} and gross_share is {self.gross_share}: name a fault and the share of the "
+                "scans that have it, or neither"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
