@@ -26,6 +26,8 @@ VERSIONS: Final[Mapping[str, int]] = {
     "masks": 1,
     "store": 1,
     "record": 1,
+    "audit": 1,
+    "audit_score": 1,
     "run": 1,
     "cost": 1,
     "curves": 1,

@@ -4,29 +4,32 @@ What is on disk is the state. Each finished scan leaves a small record under `re
 output took its final name; a scan whose record carries the key of the present settings is not touched again.
 """
 
+import contextlib
 import errno
 import importlib
 import json
 import os
 import re
 import sys
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 import polars as pl
 
 from espalier import errors
-from espalier.engines import local
+from espalier.engines import local, place
 from espalier.errors import EspalierError, InputError, ResourceError, ScanError
 from espalier.outputs import hash_of, read_json, write_csv, write_json
 
 Rows = list[dict[str, Any]]
 Work = Callable[[Path, str, Mapping[str, Any]], Rows]
+COST: Final = "cost.json"
 GIVE_UP_AFTER: Final = 25
 DEATHS: Final = {
     "timed_out": "Raise timeout_s if the scan is only large, else export it again; then run the same command again.",
@@ -81,6 +84,7 @@ def run_stage(
     keys: Mapping[str, str],
     options: Mapping[str, Any],
     workers: int = 1,
+    threads: int = 1,
     timeout_s: float | None = None,
     memory_gb: float | None = None,
     collect: bool = True,
@@ -104,6 +108,8 @@ def run_stage(
         Plain values passed to `work`; JSON must know them.
     workers
         Processes side by side; 1 works in this process unless there are limits.
+    threads
+        Of each worker on this machine; the site profile says how many it has elsewhere.
     timeout_s, memory_gb
         A scan whose work takes longer, or whose worker needs more memory (10^9 bytes) or dies, is tried once more
         alone, with twice the memory, then set aside as `timed_out`, `out_of_memory` or `worker_died`. Under other
@@ -118,19 +124,48 @@ def run_stage(
     InputError
         When the last scans all failed: then the fault is not theirs. Their reasons are in `set_aside.csv`.
     """
-    limits = _Limits(workers=workers, timeout_s=timeout_s, memory_gb=memory_gb)
+    limits = _Limits(workers=workers, threads=threads, timeout_s=timeout_s, memory_gb=memory_gb, elsewhere=_elsewhere(stage))
     records = folder / "records" / stage
     aside = {scan: own for scan in scans if (own := _verdict(records / f"{scan}.json", keys[scan], limits)) is not None}
     left = [scan for scan in scans if scan not in aside]
-    answers = _work_beside(work, left, folder, options, limits) if limits.beside else _work_here(work, left, folder, options)
+    errand = _Errand(stage=stage, work=work, folder=folder, options=options)
+    answers = _work_beside(errand, left, keys, limits) if limits.beside else _work_here(errand, left)
     refused: Rows = []
-    with progress(stage, total=len(scans), done=len(scans) - len(left)) as advance, closing(answers):
+    with _timed(stage, folder, limits, total=len(scans), left=len(left)) as advance, closing(answers):
         for scan, answer in answers:
             aside[scan] = _keep(answer, records / f"{scan}.json", keys[scan], limits)
             advance(1)
             if _is_hopeless(refused, answer, len(scans)):
                 raise _given_up(stage, [one for one in scans if aside.get(one)], refused, folder=folder, verb=verb)
     return _collected(stage, [scan for scan in scans if collect or aside[scan]], len(scans), folder=folder, fresh=len(left))
+
+
+def read_costs(folder: Path) -> Mapping[str, Mapping[str, float]]:
+    """Return what scans cost on this machine so far: by stage `scans` and the `seconds` that one worker had for them."""
+    path = folder / "records" / COST
+    return read_json(path, kind="cost")["stages"] if path.is_file() else {}
+
+
+@contextmanager
+def _timed(stage: str, folder: Path, limits: "_Limits", *, total: int, left: int) -> Iterator[Callable[[int], None]]:
+    """Show progress, and add what the block cost to what scans cost before. Clusters keep accounts of their own."""
+    finished, begun = Counter[str](), time.monotonic()
+    try:
+        with progress(stage, total=total, done=total - left) as advance:
+
+            def count(pieces: int) -> None:
+                finished[stage] += pieces
+                advance(pieces)
+
+            yield count
+    finally:
+        if finished and not limits.elsewhere:
+            with contextlib.suppress(EspalierError):
+                costs = {name: dict(own) for name, own in read_costs(folder).items()}
+                before = costs.get(stage, {"scans": 0, "seconds": 0.0})
+                seconds = before["seconds"] + (time.monotonic() - begun) * min(limits.workers, left)
+                costs[stage] = {"scans": before["scans"] + finished[stage], "seconds": round(seconds, 3)}
+                write_json(folder / "records" / COST, {"stages": costs}, kind="cost")
 
 
 def read_records(stage: str, scans: Iterable[str], *, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -150,17 +185,40 @@ def read_records(stage: str, scans: Iterable[str], *, folder: Path) -> Iterator[
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Limits:
     workers: int
+    threads: int
     timeout_s: float | None
     memory_gb: float | None
+    elsewhere: str
 
     @property
     def beside(self) -> bool:
         """Whether work runs in other processes, where it can be killed."""
-        return self.workers > 1 or self.timeout_s is not None or self.memory_gb is not None
+        return self.workers > 1 or self.timeout_s is not None or self.memory_gb is not None or bool(self.elsewhere)
 
     def key_of_death(self, key: str) -> str:
         """Return the key of a scan whose worker died, which tells of the machine as much as of the scan."""
+        if self.elsewhere:
+            return hash_of(key, self.elsewhere, self.timeout_s, self.memory_gb)
         return hash_of(key, self.workers, self.timeout_s, self.memory_gb)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Errand:
+    stage: str
+    work: Work
+    folder: Path
+    options: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The work's name, by which another process finds it."""
+        return f"{self.work.__module__}:{self.work.__qualname__}"
+
+
+def _elsewhere(stage: str) -> str:
+    """Return the hash of what a job of the stage gets, "" where work runs on this machine."""
+    where = place.place_of_work()
+    return "" if where.is_here else hash_of(where.engine, where.site(stage))
 
 
 def _verdict(path: Path, key: str, limits: _Limits) -> bool | None:
@@ -226,22 +284,26 @@ def _given_up(stage: str, aside: Sequence[str], refused: Rows, *, folder: Path, 
     )
 
 
-def _work_here(
-    work: Work, scans: Sequence[str], folder: Path, options: Mapping[str, Any]
-) -> Generator[tuple[str, dict[str, Any]]]:
+def _work_here(errand: _Errand, scans: Sequence[str]) -> Generator[tuple[str, dict[str, Any]]]:
     for scan in scans:
         try:
-            yield scan, _answer(work, folder, scan, options)
+            yield scan, _answer(errand.work, errand.folder, scan, errand.options)
         except MemoryError:
             yield scan, _death(scan, "out_of_memory", "it needed more memory than there is")
 
 
 def _work_beside(
-    work: Work, scans: Sequence[str], folder: Path, options: Mapping[str, Any], limits: _Limits
+    errand: _Errand, scans: Sequence[str], keys: Mapping[str, str], limits: _Limits
 ) -> Generator[tuple[str, dict[str, Any]]]:
-    name = f"{work.__module__}:{work.__qualname__}"
-    command = [sys.executable, "-P", "-m", "espalier.stage", name, str(folder), json.dumps(dict(options)), "quiet"]
-    with closing(local.run(command, scans, **asdict(limits))) as finished:
+    if not scans:
+        return
+    options = json.dumps(dict(errand.options))
+    command = [sys.executable, "-P", "-m", "espalier.stage", errand.name, str(errand.folder), options, "quiet"]
+    key = hash_of(errand.name, options, sorted(keys.items())) if limits.elsewhere else ""
+    given: dict[str, Any] = {"workers": limits.workers, "timeout_s": limits.timeout_s, "memory_gb": limits.memory_gb}
+    if not limits.elsewhere:
+        given["threads"] = limits.threads
+    with closing(place.run(command, scans, stage=errand.stage, folder=errand.folder, key=key, **given)) as finished:
         for one in finished:
             if one.answer is None:
                 yield one.id, _death(one.id, one.code, f"its worker died twice, the second time alone: {one.death}")

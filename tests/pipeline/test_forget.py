@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from espalier.cli.main import main
-from espalier.cohort.forgotten import is_forgotten, is_forgotten_report, read_forgotten, remember_forgotten
+from espalier.cohort.forgotten import is_forgotten, read_forgotten, remember_forgotten
 from espalier.errors import InputError
 from espalier.pipeline.forget import forget
 from espalier.pipeline.stages import do
@@ -216,9 +216,6 @@ def test_the_list_of_the_forgotten_knows_ids_again_and_holds_none(tmp_path: Path
     assert is_forgotten(forgotten, patient="P2", scan="")
     assert not is_forgotten(forgotten, patient="A1", scan="P1")
     assert not is_forgotten(forgotten, patient="", scan="")
-    assert is_forgotten_report(forgotten, "A1", column="accession")
-    assert is_forgotten_report(forgotten, "R9", column="scans.csv")
-    assert not is_forgotten_report(forgotten, "A1", column="patient")
     text = (tmp_path / "forgotten.json").read_text()
     assert not [word for word in ("P1", "P2", "s1", "A1", "R9") if f'"{word}"' in text]
 

@@ -20,7 +20,7 @@ from espalier.pipeline.stages import run
 from espalier.pipeline.status import status_rows
 from espalier.study import StudyFile
 
-KILLS = int(os.environ.get("ESPALIER_KILLS", "4"))
+KILLS = int(os.environ.get("ESPALIER_KILLS", "5"))
 COLUMNS = {
     "cohort.parquet": "scan patient study_uid series_uid source shape_z shape_y shape_x spacing_z_mm spacing_y_mm spacing_x_mm "
     "verdict notes age_years sex manufacturer kernel slice_mm contrast site",

@@ -1,12 +1,14 @@
 """`espalier segment STUDY`."""
 
 from espalier.cli.speak import Told, told
-from espalier.cli.study_file import WORKERS, Changes, StudyPath, Workers
+from espalier.cli.study_file import WORKERS, Changes, On, SitePath, StudyPath, Workers, place_of
 from espalier.pipeline import stages
 from espalier.study import read_study
 
 
-def segment(study: StudyPath, *, changes: Changes = (), workers: Workers = WORKERS) -> Told:
+def segment(
+    study: StudyPath, *, changes: Changes = (), workers: Workers = WORKERS, on: On = "local", site: SitePath = None
+) -> Told:
     """Give every scan its anatomy masks."""
     read = read_study(study, changes=changes)
-    return told(stages.do(read, "segment", workers=workers), next_command=f"espalier prepare {study}")
+    return told(stages.do(read, "segment", workers=workers, place=place_of(on, site)), next_command=f"espalier prepare {study}")

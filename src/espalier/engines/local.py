@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, Queue
@@ -57,6 +57,8 @@ class _Plan:
     threads: int
     timeout_s: float | None
     memory_gb: float | None
+    gpus: tuple[str, ...]
+    begin: Callable[[str], None] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +80,8 @@ def run(
     threads: int = 1,
     timeout_s: float | None = None,
     memory_gb: float | None = None,
+    gpus: Sequence[str] = (),
+    begin: Callable[[str], None] | None = None,
 ) -> Generator[Finished]:
     """Feed `ids` to `workers` copies of `command` and yield each as it finishes.
 
@@ -101,13 +105,18 @@ def run(
     memory_gb
         Most memory (10^9 bytes) that a worker and the processes it started may hold, without what they share with
         files. It is looked at ten times a second and only where there is a `/proc`.
+    gpus
+        Names of GPUs, one after the other the only one that a worker sees; without any they are left as they are.
+    begin
+        Called with each id when a worker takes it, from whichever thread.
 
     Raises
     ------
     ResourceError
         When a worker cannot be started.
     """
-    plan = _Plan(command=tuple(command), threads=threads, timeout_s=timeout_s, memory_gb=memory_gb)
+    own = {"command": tuple(command), "gpus": tuple(gpus)}
+    plan = _Plan(**own, threads=threads, timeout_s=timeout_s, memory_gb=memory_gb, begin=begin)
     alone = replace(plan, memory_gb=2 * memory_gb if memory_gb else None)
     waiting, again = deque(ids), deque[str]()
     while waiting:
@@ -119,7 +128,7 @@ def run(
 def _crew(plan: _Plan, waiting: deque[str], again: deque[str] | None, *, size: int) -> Generator[Finished]:
     """Let workers take ids until none waits or several wait for their second try; leave no worker behind."""
     crew = _Crew(plan=plan, waiting=waiting, again=again, finished=Queue(maxsize=max(1, 2 * size)), stop=Event())
-    threads = [Thread(target=_serve, args=(crew,), daemon=True) for _ in range(max(1, size))]
+    threads = [Thread(target=_serve, args=(crew, slot), daemon=True) for slot in range(max(1, size))]
     for thread in threads:
         thread.start()
     try:
@@ -139,7 +148,7 @@ def _crew(plan: _Plan, waiting: deque[str], again: deque[str] | None, *, size: i
                 crew.finished.get(timeout=TICK_S / 10)
 
 
-def _serve(crew: _Crew) -> None:
+def _serve(crew: _Crew, slot: int) -> None:
     """Serve one worker. The thread outlives it: the kernel takes the end of the thread for the end of the parent."""
     worker: Worker | None = None
     try:
@@ -148,7 +157,9 @@ def _serve(crew: _Crew) -> None:
                 id_ = crew.waiting.popleft()
             except IndexError:
                 break
-            worker = worker or _start(crew.plan)
+            if crew.plan.begin is not None:
+                crew.plan.begin(id_)
+            worker = worker or _start(crew.plan, slot)
             one = _ask(worker, id_, crew.plan, crew.stop)
             if one.answer is None:
                 worker = None
@@ -164,8 +175,10 @@ def _serve(crew: _Crew) -> None:
         crew.finished.put(None)
 
 
-def _start(plan: _Plan) -> Worker:
+def _start(plan: _Plan, slot: int) -> Worker:
     environment = os.environ | dict.fromkeys(THREAD_SETTINGS, str(plan.threads))
+    if plan.gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = plan.gpus[slot % len(plan.gpus)]
     pipe = subprocess.PIPE
     try:
         return subprocess.Popen(plan.command, stdin=pipe, stdout=pipe, bufsize=0, env=environment, process_group=0)

@@ -15,9 +15,11 @@ import polars as pl
 from espalier.cohort.forgotten import holds, read_forgotten, remember_forgotten
 from espalier.cohort.pseudonyms import pseudonym_of, read_key
 from espalier.cohort.table import read_duplicates
+from espalier.engines.slurm import end_left
 from espalier.errors import InputError
 from espalier.labels.audit_forget import forget_audited
 from espalier.labels.label import EVIDENCE
+from espalier.labels.model_cache import forget_answers
 from espalier.labels.unmatched import UNMATCHED
 from espalier.outputs import locked, read_json, sweep, write_csv, write_json, write_table
 from espalier.pipeline.traces import LABELS, Traces, find_traces, names_patient, tables
@@ -89,6 +91,7 @@ def forget(study: StudyFile, patient: str, *, remove_trained: bool = False) -> F
         When the study knows no such patient.
     """
     with locked(study.folder):
+        end_left(study.folder)
         sweep(study.folder)
         traces = next(filter(None, (find_traces(study, one) for one in _names(study, patient))), None)
         if traces is None:
@@ -137,11 +140,7 @@ def _nothing_left(study: StudyFile, patient: str) -> Forgetting:
 def _clean(work: _Work) -> None:
     """Remove all traces; whatever tells where the others are goes last."""
     folder, traces = work.folder, work.traces
-    for path in forget_audited(folder, traces.reports):
-        if path.exists():
-            work.rewrote(path)
-        else:
-            work.removed += 1
+    _clean_labels(work)
     for name in BY_SCAN:
         for path in sorted((folder / name).glob("*")):
             if path.name.partition(".")[0] in traces.scans:
@@ -160,6 +159,19 @@ def _clean(work: _Work) -> None:
     _clean_records(work)
     for path in tables(folder):
         _clean_table(work, path, _of_patient(path, traces))
+
+
+def _clean_labels(work: _Work) -> None:
+    """Remove the patient's reports from audits, and what a language model answered about them."""
+    folder, traces = work.folder, work.traces
+    for path in forget_audited(folder, traces.reports):
+        if path.exists():
+            work.rewrote(path)
+        else:
+            work.removed += 1
+    # Where `labels.parquet` is gone, a report may still be known by an id that it shares with a scan.
+    for path in forget_answers(folder, set().union(*traces.ids.values())):
+        work.rewrote(path)
 
 
 def _of_scans(traces: Traces) -> pl.Expr:

@@ -8,9 +8,12 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Final
 
-from espalier.engines import local
+from espalier.engines import place as places
+from espalier.engines.gpus import visible_gpus
+from espalier.engines.place import HERE, Place, working_at
+from espalier.engines.slurm import JOBS, end_left
 from espalier.errors import ResourceError
-from espalier.outputs import locked, sweep
+from espalier.outputs import UNWRITABLE, hash_file, hash_of, locked, sweep
 from espalier.stage import Summary, progress, raised_elsewhere
 from espalier.study import StudyFile, read_study
 
@@ -49,7 +52,7 @@ def train(study: StudyFile, *, workers: int) -> Summary:
     runs = [f"{arm}/seed-{seed}" for seed in study.seeds for arm in study.arms]
     epochs = sum(options.epochs for options in study.arms.values()) * len(study.seeds)
     with _watched("train", lambda: _epochs_done(study), total=epochs):
-        fresh = _each_run(study, runs, "train_one", workers)
+        fresh = _each_run(study, runs, "train", workers)
     return Summary(
         verb="train",
         done=len(runs),
@@ -61,7 +64,7 @@ def train(study: StudyFile, *, workers: int) -> Summary:
 def evaluate(study: StudyFile, *, workers: int) -> Summary:
     """Predict and measure every run."""
     runs = [f"{arm}/seed-{seed}" for seed in study.seeds for arm in study.arms]
-    fresh = _each_run(study, runs, "evaluate_one", workers)
+    fresh = _each_run(study, runs, "evaluate", workers)
     return Summary(
         verb="evaluate",
         done=len(runs),
@@ -96,18 +99,33 @@ STAGES: Final[Mapping[str, Callable[..., Summary]]] = {
 }
 
 
-def do(study: StudyFile, verb: str, *, workers: int) -> Summary:
+def do(study: StudyFile, verb: str, *, workers: int, place: Place = HERE) -> Summary:
     """Run one stage; what it already has, whole and up to date, is left as it is."""
-    with locked(study.folder):
-        sweep(study.folder)
+    with _at_work(study.folder, place):
         return STAGES[verb](study, workers=workers)
 
 
-def run(study: StudyFile, *, workers: int) -> list[Summary]:
+def run(study: StudyFile, *, workers: int, place: Place = HERE) -> list[Summary]:
     """Run every stage in order; what is whole and up to date is left as it is."""
-    with locked(study.folder):
-        sweep(study.folder)
+    with _at_work(study.folder, place):
         return [_told_when_done(stage(study, workers=workers)) for stage in STAGES.values()]
+
+
+@contextmanager
+def _at_work(folder: Path, place: Place) -> Iterator[None]:
+    """Hold a study's folder, without jobs that a killed run left there, or with those that this one goes on with."""
+    try:
+        with locked(folder), working_at(place):
+            if place.engine != "slurm":
+                end_left(folder)
+            if not (folder / JOBS).is_dir() or not any((folder / JOBS).iterdir()):
+                sweep(folder)  # else jobs may be writing
+            yield
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        do = "Free the disk or mend its permissions, then run the same command again."
+        raise ResourceError(folder, found=f"could not be written to ({error.strerror})", do=do) from error
 
 
 def _told_when_done(summary: Summary) -> Summary:
@@ -144,13 +162,21 @@ def _run_of(folder: Path, run_id: str, options: Mapping[str, Any]) -> tuple[Stud
     return read_study(folder / options["study"], changes=options["changes"]), arm, int(seed)
 
 
-def _each_run(study: StudyFile, runs: list[str], work: str, workers: int) -> int:
-    """Do `work` on every run in worker processes; return how many of them had something left to do."""
+def _each_run(study: StudyFile, runs: list[str], stage: str, workers: int) -> int:
+    """Do a stage's work on every run in worker processes; return how many of them had something left to do."""
     options = json.dumps({"study": study.path.name, "changes": study.changes})
-    command = [sys.executable, "-m", "espalier.stage", f"espalier.pipeline.stages:{work}", str(study.folder), options]
-    threads = study.study.training.threads
+    work = f"espalier.pipeline.stages:{stage}_one"
+    command = [sys.executable, "-m", "espalier.stage", work, str(study.folder), options]
+    threads, gpus = study.study.training.threads, visible_gpus()
+    most = max(1, workers // threads)
+    told: dict[str, Any] = {
+        "stage": stage,
+        "folder": study.folder,
+        "key": hash_of(work, options, _read_by_runs(study)),
+        "threads": threads,
+    }
     fresh = 0
-    for one in local.run(command, runs, workers=max(1, workers // threads), threads=threads):
+    for one in places.run(command, runs, **told, workers=min(most, len(gpus) or most), gpus=gpus, resumes=True):
         if one.answer is None:
             raise ResourceError(
                 f"run {one.id}",
@@ -161,6 +187,12 @@ def _each_run(study: StudyFile, runs: list[str], work: str, workers: int) -> int
             raise raised_elsewhere(one.answer["error"])
         fresh += sum(row["fresh"] for row in one.answer["rows"])
     return fresh
+
+
+def _read_by_runs(study: StudyFile) -> list[str]:
+    """Return the hashes of the files that decide what a run's result is."""
+    names = (study.path.name, "store.json", "labels.parquet", "splits.parquet")
+    return [hash_file(study.folder / name) for name in names if (study.folder / name).is_file()]
 
 
 def _epochs_done(study: StudyFile) -> int:
