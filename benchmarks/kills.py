@@ -70,7 +70,7 @@ def stage(study: Path, verb: str, kill_after: float | None = None) -> float | No
 def contents(folder: Path) -> dict[str, str]:
     out = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name not in {"cost.json", ".lock"}:
+        if path.is_file() and path.name not in {"cost.json", ".lock", "masks_found.json"}:
             out[path.relative_to(folder).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     return out
 

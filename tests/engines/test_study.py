@@ -72,7 +72,7 @@ def contents(folder: Path) -> dict[str, str]:
     out = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and not name.startswith("phantom/") and path.name not in {"cost.json", ".lock"}:
+        if path.is_file() and not name.startswith("phantom/") and path.name not in {"cost.json", ".lock", "masks_found.json"}:
             data = path.read_bytes()
             if path.suffix == ".json":
                 data = json.dumps(without_cost(json.loads(data)), sort_keys=True).encode()

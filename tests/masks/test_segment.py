@@ -38,7 +38,8 @@ def test_thresholds_give_every_scan_masks_and_the_table_its_rows(study: Path) ->
     summary = segment(THRESHOLD, folder=study)
     assert (summary.done, summary.set_aside) == (3, 0)
     table = read_masks_table(study)
-    assert table.columns == ["scan", "structure", "volume_ml", "source", "verdict", "reasons"]
+    columns = ["scan", "structure", "volume_ml", "source", "verdict", "reasons", "agreement", "notes"]
+    assert table.columns == columns
     assert table.height == 12
     assert set(table["source"]) == {"threshold"}
     assert mask_structures(study) == ("lung_left", "lung_right", "body", "bone")

@@ -32,11 +32,15 @@ COLUMNS = {
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Return the hash of every file that a study made, without what stands apart as measured: `cost`."""
+    """Return the hash of every file that a study made, without what was measured: `cost`, and when masks were written."""
     out = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if not path.is_file() or name.startswith("phantom/") or path.name in {"cost.json", ".lock", "report.html"}:
+        if (
+            not path.is_file()
+            or name.startswith("phantom/")
+            or path.name in {"cost.json", ".lock", "report.html", "masks_found.json"}
+        ):
             continue
         data = path.read_bytes()
         if path.suffix == ".json":

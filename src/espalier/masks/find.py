@@ -73,7 +73,8 @@ def find_masks(root: Path, structures: Sequence[str], *, folder: Path, cohort: s
         keys[scan] = hash_of(own, files, [_hash(root, name, before["hashes"], hashes) for name in files], shared)
     key = hash_of(cohort, root.as_posix(), names)
     content = {"cohort": cohort, "root": root.as_posix(), "names": names, "hashes": hashes, "dicom": told}
-    write_json(folder / INDEX, content, kind="record", key=key, private=True)
+    if key_of(folder / INDEX) != key or (before["hashes"], before["dicom"]) != (hashes, told):
+        write_json(folder / INDEX, content, kind="record", key=key, private=True)
     return Found(names, keys, key)
 
 

@@ -166,7 +166,7 @@ def _existing_folder(options: MaskOptions, folder: Path) -> str:
 
 
 def _complete(folder: Path) -> bool:
-    return all(mask_path(folder, scan).is_file() for scan in _scans_in_table(folder))
+    return (folder / PAGE).is_file() and all(mask_path(folder, scan).is_file() for scan in _scans_in_table(folder))
 
 
 def _scans_in_table(folder: Path) -> list[str]:
@@ -189,6 +189,7 @@ def _write(outcome: Outcome, options: MaskOptions, folder: Path, key: str) -> No
     write_set_aside(folder, STAGE, outcome.set_aside)
     frame = pl.DataFrame([{name: row[name] for name in MASK_COLUMNS} for row in outcome.rows], schema=dict(MASK_COLUMNS))
     structures = json.dumps(structure_names(options.structures))
+    (folder / PAGE).unlink(missing_ok=True)
     write_table(folder / TABLE, frame, kind="masks", key=key, more={"structures": structures}, private=True)
     write_masks_page(folder)
 
