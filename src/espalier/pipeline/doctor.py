@@ -22,6 +22,7 @@ EXTRAS: Final[Mapping[str, str]] = {
 PROGRAMS: Final[Mapping[str, str]] = {
     "dciodvfy": "checks DICOM files (package dicom3tools)",
     "Orthanc": "a PACS for tests (Debian package orthanc)",
+    "sbatch": "sends work to a Slurm cluster (Debian packages slurm-client, slurm-wlm)",
     "chromium": "looks at pages in tests (Debian package chromium)",
 }
 
