@@ -95,21 +95,17 @@ def run_stage(
     Parameters
     ----------
     stage
-        The stage's name; records lie in `folder/records/<stage>/`.
+        Its name; records lie in `folder/records/<stage>/`.
     work
         A module-level function of (study folder, scan, options) that returns the scan's rows or raises `ScanError`.
     scans
         Scan ids, in the order of the resulting rows.
-    folder
-        The study's folder.
-    keys
-        Per scan the hash of everything its output depends on.
+    folder, keys
+        The study's folder, and per scan the hash of everything its output depends on.
     options
-        Plain values passed to `work`; JSON must know them.
-    workers
-        Processes side by side; 1 works in this process unless there are limits.
-    threads
-        Of each worker on this machine; the site profile says how many it has elsewhere.
+        Passed to `work`; JSON must know them.
+    workers, threads
+        Processes side by side (1 works in this process unless there are limits), and threads of each on this machine.
     timeout_s, memory_gb
         A scan whose work takes longer, or whose worker needs more memory (10^9 bytes) or dies, is tried once more
         alone, with twice the memory, then set aside as `timed_out`, `out_of_memory` or `worker_died`. Under other
@@ -122,7 +118,7 @@ def run_stage(
     Raises
     ------
     InputError
-        When the last scans all failed: then the fault is not theirs. Their reasons are in `set_aside.csv`.
+        When the last scans all failed: then the fault is not theirs.
     """
     limits = _Limits(workers=workers, threads=threads, timeout_s=timeout_s, memory_gb=memory_gb, elsewhere=_elsewhere(stage))
     records = folder / "records" / stage

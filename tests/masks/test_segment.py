@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from espalier.errors import MissingError, SettingsError
 from espalier.masks.files import Masks, read_masks, write_masks
 from espalier.masks.options import MaskOptions
 from espalier.masks.segment import mask_path, mask_structures, read_masks_table, segment, usable_scans
+from espalier.masks.structures import structure_names
 from espalier.outputs import hash_file
 
 TWO = ("lung_left", "lung_right")
@@ -40,9 +42,9 @@ def test_thresholds_give_every_scan_masks_and_the_table_its_rows(study: Path) ->
     table = read_masks_table(study)
     columns = ["scan", "structure", "volume_ml", "source", "verdict", "reasons", "agreement", "notes"]
     assert table.columns == columns
-    assert table.height == 12
+    assert table.height == 18
     assert set(table["source"]) == {"threshold"}
-    assert mask_structures(study) == ("lung_left", "lung_right", "body", "bone")
+    assert mask_structures(study) == structure_names("threshold")
     assert len(usable_scans(study)) == 3
 
 
@@ -138,3 +140,17 @@ def test_masks_are_not_read_from_where_they_are_written(study: Path) -> None:
 def test_before_ingest_the_stage_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="ingest"):
         segment(THRESHOLD, folder=tmp_path)
+
+
+def test_a_segment_with_other_settings_that_stops_leaves_no_table_of_the_old_masks(given: Path) -> None:
+    segment(EXISTING, folder=given)
+    for path in (given / "given").iterdir():
+        if path.is_file():
+            path.write_bytes(b"no mask")
+    records = given / "records" / "segment"
+    blocker = records / f"{scan_of(given, 'chest2')}.json"
+    blocker.unlink()
+    blocker.mkdir()
+    with pytest.raises(Exception):  # noqa: B017 - whatever stops it
+        segment(replace(EXISTING, structures=("lung_right", "lung_left")), folder=given)
+    assert not (given / "masks.parquet").exists()

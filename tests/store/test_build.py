@@ -11,7 +11,7 @@ import pytest
 
 from espalier.cohort.read import read_scan
 from espalier.cohort.table import read_cohort
-from espalier.errors import AlteredError, MissingError
+from espalier.errors import AlteredError, InputError, MissingError
 from espalier.masks.files import read_masks
 from espalier.masks.options import MaskOptions
 from espalier.masks.segment import mask_path, segment
@@ -155,3 +155,9 @@ def test_before_the_stages_it_needs_the_user_is_told_which(tmp_path: Path, small
         prepare(small, folder=tmp_path)
     with pytest.raises(MissingError, match="prepare"):
         open_store(tmp_path)
+
+
+def test_masks_of_a_segment_that_was_stopped_midway_are_refused(segmented: Path, small) -> None:
+    (segmented / "masks.parquet").unlink()
+    with pytest.raises(InputError, match=r"masks without masks\.parquet"):
+        prepare(small, folder=segmented)

@@ -102,7 +102,7 @@ def end_left(folder: Path, *, but: str = "") -> bool:
         Where jobs may be at work, and this machine cannot ask Slurm.
     """
     desks = folder / JOBS
-    if not desks.is_dir():
+    if not desks.is_dir() or not any(desks.iterdir()):
         return False
     if shutil.which("squeue") is None:
         do = "Run this command where Slurm's commands are, or remove that folder when no job is left."

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from espalier.cohort.volume import Volume
+from espalier.engines import local
 from espalier.errors import InputError, ScanError, SettingsError
 from espalier.masks.command_words import STUDY, Template, environment_of, named_in, read_template
 from espalier.masks.given import Given, MaskFile, given_masks
@@ -117,6 +118,7 @@ def _run(template: Template, place: Path, *, options: CommandOptions, scan: str,
                 cwd=place,
                 env=environment,
                 check=False,
+                preexec_fn=local.die_with_parent,
             )
         except OSError as error:
             found = f"could not be started ({error.strerror or type(error).__name__})"

@@ -61,7 +61,8 @@ def find_masks(root: Path, structures: Sequence[str], *, folder: Path, cohort: s
     before = _before(folder, cohort, root)
     marks = {name: _mark(root / name) for name in dicom}
     by_reference, told = _by_reference(root, marks, before["dicom"], rows, folder)
-    unnamed = [name for name in dicom if not any(name in names for names in by_reference.values())]
+    referring = {name for names in by_reference.values() for name in names}
+    unnamed = [name for name in dicom if name not in referring]
     by_name = match_names(rows, sorted([*volumes, *unnamed]), structures)
     names = {scan: tuple(dict.fromkeys((*by_reference.get(scan, ()), *by_name[scan]))) for scan in rows}
     wanted = frozenset(words_of(one) for structure in structures for one in parts_of(structure))

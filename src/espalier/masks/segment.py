@@ -61,10 +61,14 @@ def segment(options: MaskOptions, *, folder: Path, workers: int = 1) -> Summary:
     scans = list(cohort_rows(folder, cohort))
     plain = asdict(options) | {"cohort": cohort}
     keys = _keys(options, plain, folder)
-    key = hash_of(STAGE, [keys[scan] for scan in scans])
+    # Other limits may let a scan through that was set aside.
+    key = hash_of(STAGE, [keys[scan] for scan in scans], options.timeout_s, options.memory_gb)
     if key_of(folder / TABLE) == key and _complete(folder):
         done = len(_scans_in_table(folder))
         return _summary(done, len(scans) - done, 0, folder)
+    # A table of other masks than those in the folder would give them other names and verdicts.
+    for old in (TABLE, PAGE):
+        (folder / old).unlink(missing_ok=True)
     _forget_lost(folder, scans)
     outcome = run_stage(
         STAGE,
@@ -189,7 +193,6 @@ def _write(outcome: Outcome, options: MaskOptions, folder: Path, key: str) -> No
     write_set_aside(folder, STAGE, outcome.set_aside)
     frame = pl.DataFrame([{name: row[name] for name in MASK_COLUMNS} for row in outcome.rows], schema=dict(MASK_COLUMNS))
     structures = json.dumps(structure_names(options.structures))
-    (folder / PAGE).unlink(missing_ok=True)
     write_table(folder / TABLE, frame, kind="masks", key=key, more={"structures": structures}, private=True)
     write_masks_page(folder)
 

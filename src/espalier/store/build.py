@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from espalier.cohort.read import read_scan
+from espalier.errors import InputError
 from espalier.masks.cohort_rows import cohort_key, cohort_rows
 from espalier.masks.files import read_masks
-from espalier.masks.segment import TABLE, mask_path, mask_structures
+from espalier.masks.segment import MASKS, TABLE, mask_path, mask_structures
 from espalier.masks.verdicts import scan_weights
 from espalier.outputs import hash_file, hash_of, key_of, read_json, write_json
 from espalier.stage import Outcome, Rows, Summary, run_stage, write_set_aside
@@ -30,11 +31,13 @@ def prepare(options: StoreOptions, *, folder: Path, workers: int = 1) -> Summary
     ------
     MissingError
         Before `ingest`.
+    InputError
+        When `segment` was stopped midway.
     """
     cohort = cohort_key(folder)
     rows = cohort_rows(folder, cohort)
     scans = list(rows)
-    table = hash_file(folder / TABLE) if (folder / TABLE).is_file() else ""
+    table = _masks_table(folder)
     weights = {scan: weight for scan, weight in _weights(folder, table).items() if weight > 0 and scan in rows}
     masked = {scan: hash_file(mask_path(folder, scan)) for scan in weights}
     structures = mask_structures(folder) if table else ()
@@ -51,6 +54,16 @@ def prepare(options: StoreOptions, *, folder: Path, workers: int = 1) -> Summary
     outcome = run_stage(STAGE, _prepare_one, scans, folder=folder, keys=keys, options=plain, workers=workers)
     entries = _write(outcome, options, weights, structures, folder=folder, key=key)
     return _summary(folder, entries, set_aside=len(outcome.set_aside), fresh=outcome.fresh)
+
+
+def _masks_table(folder: Path) -> str:
+    """Return the hash of `masks.parquet`, "" in a study without masks; refuse masks of a `segment` that was stopped."""
+    if (folder / TABLE).is_file():
+        return hash_file(folder / TABLE)
+    if (folder / MASKS).is_dir() and any((folder / MASKS).iterdir()):
+        do = "Run `espalier segment` to its end, then this command again; or remove that folder."
+        raise InputError(folder / MASKS, found=f"masks without {TABLE}", expected="both, or neither", do=do)
+    return ""
 
 
 def array_path(folder: Path, scan: str, *, mask: bool = False) -> Path:
