@@ -65,7 +65,7 @@ def write_masks_page(folder: Path, *, shown: int = SHOWN) -> Path:
         _about_section(),
     ]
     out = folder / PAGE
-    with written_whole(out) as partial:
+    with written_whole(out, private=True) as partial:
         partial.write_text(page("The masks", *(part for part in sections if part), style=STYLE + WIDE), encoding="utf-8")
     return out
 
