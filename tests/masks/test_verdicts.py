@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from espalier.errors import MissingError
-from espalier.masks.verdicts import NO_FAULT, REASONS, TAINTS, is_usable, scan_verdict, scan_verdicts, scan_weights, verdict_on
+from espalier.masks.verdicts import NO_FAULT, REASONS, TAINTS, scan_verdict, scan_verdicts, scan_weights, verdict_on
 from espalier.outputs import write_table
 
 
@@ -14,13 +14,12 @@ def row(*reasons: str, ml: float = 100.0) -> dict[str, object]:
 
 def test_a_fault_that_taints_the_scan_drops_it_whatever_the_other_structures_are() -> None:
     assert scan_verdict([row(), row("sides_swapped"), row("volume_small")]) == "drop"
-    assert not is_usable([row(), row("misplaced")])
+    assert scan_verdict([row(), row("misplaced")]) == "drop"
 
 
 def test_an_odd_or_empty_structure_weighs_the_scan_down() -> None:
     assert scan_verdict([row(), row("volume_small")]) == "down_weight"
     assert scan_verdict([row(), row("empty", ml=0.0)]) == "down_weight"
-    assert is_usable([row(), row("empty", ml=0.0)])
 
 
 def test_what_the_scan_does_not_show_is_no_fault() -> None:

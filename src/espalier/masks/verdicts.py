@@ -58,11 +58,6 @@ def scan_verdict(rows: Sequence[Mapping[str, Any]]) -> Verdict:
     return "trust" if all(row["verdict"] == "trust" for row in rows) else "down_weight"
 
 
-def is_usable(rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether a scan's masks may be trained on, with whatever weight."""
-    return scan_verdict(rows) != "drop"
-
-
 def scan_verdicts(folder: Path) -> dict[str, Verdict]:
     """Return the verdict on every scan with masks, in the order of the table; raise `MissingError` before `segment`."""
     rows: dict[str, list[dict[str, Any]]] = {}
